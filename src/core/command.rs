@@ -1,0 +1,146 @@
+//! Typed commands: what the entries of the log say.
+//!
+//! A command is deterministic: applying it to the same state gives the same state on every node.
+//! Random values (a cluster identity, an invocation) are chosen by the proposer and travel inside.
+//! A command of a kind this version does not know is a fatal error on apply, never skipped: two
+//! versions that disagree about an entry must not both go on.
+
+use prost::Message as _;
+
+/// One command. `body` is `None` only for a command of a newer version.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Command {
+    /// What to do.
+    #[prost(oneof = "Body", tags = "1, 2, 3")]
+    pub body: Option<Body>,
+}
+
+/// The kinds of commands.
+#[derive(Clone, PartialEq, Eq, prost::Oneof)]
+pub enum Body {
+    /// Gives the cluster its identity and its first committed membership.
+    #[prost(message, tag = "1")]
+    Bootstrap(Bootstrap),
+    /// Makes a node *the one* (DESIGN 5.1).
+    #[prost(message, tag = "2")]
+    Activate(Activate),
+    /// Records what is known about a member.
+    #[prost(message, tag = "3")]
+    Node(NodeRecord),
+}
+
+/// First committed membership. Void when the cluster already has an identity.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Bootstrap {
+    /// 16 random bytes chosen by the proposer.
+    #[prost(bytes = "vec", tag = "1")]
+    pub cluster_id: Vec<u8>,
+    /// Members in order of their numbers.
+    #[prost(message, repeated, tag = "2")]
+    pub members: Vec<Member>,
+}
+
+/// How a member takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum MemberKind {
+    /// Votes and may lead.
+    Voter = 0,
+    /// Receives the log, does not vote.
+    Learner = 1,
+    /// Votes and never leads.
+    Witness = 2,
+}
+
+impl MemberKind {
+    /// The word of DESIGN section 2.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MemberKind::Voter => "voter",
+            MemberKind::Learner => "learner",
+            MemberKind::Witness => "witness",
+        }
+    }
+}
+
+/// One member as the replicated state knows it.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Member {
+    /// Number, from 1.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Name; follows the grammar of [`crate::core::NodeName`].
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// `host:port` of its Raft listener.
+    #[prost(string, tag = "3")]
+    pub address: String,
+    /// 16 bytes once known, empty before.
+    #[prost(bytes = "vec", tag = "4")]
+    pub incarnation: Vec<u8>,
+    /// How it takes part.
+    #[prost(enumeration = "MemberKind", tag = "5")]
+    pub kind: i32,
+}
+
+/// Activation of the proposer. Void on apply unless `term` is the entry's term and `prev` is the
+/// token of the record in force (DESIGN 5.1).
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Activate {
+    /// Token of the activation this one replaces, 0 for none.
+    #[prost(uint64, tag = "1")]
+    pub prev: u64,
+    /// Who becomes active: the proposer.
+    #[prost(uint64, tag = "2")]
+    pub node: u64,
+    /// Term in which the proposer leads.
+    #[prost(uint64, tag = "3")]
+    pub term: u64,
+    /// 16 random bytes of this run of the agent.
+    #[prost(bytes = "vec", tag = "4")]
+    pub invocation: Vec<u8>,
+}
+
+/// A member's own record. Void when another incarnation of the member is already recorded.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct NodeRecord {
+    /// Number of the member.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Its incarnation, 16 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub incarnation: Vec<u8>,
+}
+
+impl From<Body> for Command {
+    fn from(body: Body) -> Command {
+        Command { body: Some(body) }
+    }
+}
+
+impl Command {
+    /// The entry payload of this command; never empty.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
+    /// Reads an entry payload.
+    pub fn from_bytes(data: &[u8]) -> Result<Command, UnreadableCommand> {
+        let command = Command::decode(data).map_err(UnreadableCommand::Malformed)?;
+        if command.body.is_none() {
+            return Err(UnreadableCommand::UnknownKind);
+        }
+        Ok(command)
+    }
+}
+
+/// An entry that this version cannot apply. Deterministic, and fatal.
+#[derive(Debug, thiserror::Error)]
+pub enum UnreadableCommand {
+    /// The bytes are not a command.
+    #[error("entry payload is not a command")]
+    Malformed(#[source] prost::DecodeError),
+    /// A newer version wrote it.
+    #[error("command of a kind this version does not know; upgrade this node")]
+    UnknownKind,
+}

@@ -1,0 +1,13 @@
+//! Floor 0: the pure core. Values and decisions, no runtime, clock, file or chance.
+//!
+//! Everything here is a plain value or a function of its arguments. Time comes in as an
+//! [`Instant`], chance as a seed. Nothing here names the raft crate, tokio or std::fs.
+
+pub mod command;
+pub mod id;
+pub mod message;
+pub mod state;
+pub mod time;
+
+pub use id::{Address, ClusterId, Incarnation, Index, NodeId, NodeName, Term, Token};
+pub use time::Instant;

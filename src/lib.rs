@@ -1,0 +1,17 @@
+//! raftctl: runs any systemd unit on exactly one of several Linux hosts.
+//!
+//! The floors of the house, top to bottom; a floor uses only the floors below it
+//! (`tests/tidy.rs` holds the arrows):
+//!
+//! | floor | modules | rule |
+//! |---|---|---|
+//! | 5 | `daemon`, `cli` | composition roots; the CLI is an honest D-Bus client |
+//! | 4 | `dbus`, `events` | surfaces: they translate, they decide nothing |
+//! | 3 | `node` | one task owns the replica; everybody else holds a handle |
+//! | 2 | `storage`, `transport` | files and fsync; sockets and frames |
+//! | 1 | `consensus` | the only folder that names the raft crate; synchronous |
+//! | 0 | `core`, `config`, `limits` | pure: no runtime, clock, files or randomness |
+
+pub mod core;
+pub mod limits;
+pub mod node;

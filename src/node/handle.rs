@@ -1,0 +1,151 @@
+//! The handle: how every surface talks to the node. Cheap to clone, never blocks the driver.
+
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use super::status::{Change, NodeStatus};
+use crate::core::NodeName;
+
+/// A request to the driver, with the place where the answer goes.
+#[derive(Debug)]
+pub enum Request {
+    /// Hand leadership to `to`, or to the best follower.
+    Transfer {
+        /// Wanted successor; `None` lets the node choose.
+        to: Option<NodeName>,
+        /// Answered when the new leader is known or the transfer failed.
+        reply: oneshot::Sender<Result<NodeName, TransferError>>,
+    },
+    /// Ask another member for its own view of itself, over the control connection.
+    RemoteStatus {
+        /// The member to ask.
+        of: NodeName,
+        /// The member's status as the JSON text of its `Describe()`.
+        reply: oneshot::Sender<Result<String, RemoteStatusError>>,
+    },
+    /// Hand over leadership if held, then stop.
+    Shutdown,
+}
+
+/// Why leadership was not transferred. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// Only the leader can hand over.
+    #[error("this node is not the leader; the leader is {}", leader.as_deref().unwrap_or("unknown"))]
+    NotLeader {
+        /// Name of the leader, if known.
+        leader: Option<String>,
+    },
+    /// No such member.
+    #[error("node {name:?} is not a member of this cluster; members are {members}")]
+    UnknownMember {
+        /// What was asked for.
+        name: String,
+        /// The names there are, comma-separated.
+        members: String,
+    },
+    /// The wanted successor cannot lead now.
+    #[error("node {name:?} cannot take over: {reason}")]
+    NotEligible {
+        /// The wanted successor.
+        name: String,
+        /// Why it cannot.
+        reason: &'static str,
+    },
+    /// A transfer is already under way.
+    #[error("a transfer to node {to:?} is already under way")]
+    InProgress {
+        /// Its target.
+        to: String,
+    },
+    /// It did not complete within one election timeout.
+    #[error("node {name:?} did not take over within {waited_ms} ms")]
+    TimedOut {
+        /// The wanted successor.
+        name: String,
+        /// How long was waited, in milliseconds.
+        waited_ms: u64,
+    },
+    /// The node is stopping.
+    #[error("this node is stopping")]
+    Stopping,
+}
+
+/// Why a remote node's status is not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RemoteStatusError {
+    /// No such member.
+    #[error("node {name:?} is not a member of this cluster")]
+    UnknownMember {
+        /// What was asked for.
+        name: String,
+    },
+    /// No answer within the deadline.
+    #[error("node {name:?} did not answer within {deadline_ms} ms")]
+    Unreachable {
+        /// The silent member.
+        name: String,
+        /// The deadline, in milliseconds.
+        deadline_ms: u64,
+    },
+    /// The node is stopping.
+    #[error("this node is stopping")]
+    Stopping,
+}
+
+/// Access to a running node.
+#[derive(Clone, Debug)]
+pub struct NodeHandle {
+    requests: mpsc::Sender<Request>,
+    status: watch::Receiver<Arc<NodeStatus>>,
+    changes: broadcast::Sender<Change>,
+}
+
+impl NodeHandle {
+    /// A handle over the given channels; the other ends belong to the driver (or to a test).
+    pub fn new(
+        requests: mpsc::Sender<Request>,
+        status: watch::Receiver<Arc<NodeStatus>>,
+        changes: broadcast::Sender<Change>,
+    ) -> Self {
+        NodeHandle { requests, status, changes }
+    }
+
+    /// The status now.
+    pub fn status(&self) -> Arc<NodeStatus> {
+        self.status.borrow().clone()
+    }
+
+    /// The status and every later one; intermediate values may be skipped.
+    pub fn watch(&self) -> watch::Receiver<Arc<NodeStatus>> {
+        self.status.clone()
+    }
+
+    /// Every change from now on; a reader more than `limits::CHANGE_BACKLOG` behind loses the
+    /// oldest and is told so.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// Hands leadership to `to`, or to the best follower; returns who leads then.
+    pub async fn transfer(&self, to: Option<NodeName>) -> Result<NodeName, TransferError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.requests.send(Request::Transfer { to, reply }).await;
+        sent.map_err(|_| TransferError::Stopping)?;
+        answer.await.unwrap_or(Err(TransferError::Stopping))
+    }
+
+    /// Asks member `of` for its own status, within `limits::REMOTE_STATUS_TIMEOUT`.
+    pub async fn remote_status(&self, of: NodeName) -> Result<String, RemoteStatusError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.requests.send(Request::RemoteStatus { of, reply }).await;
+        sent.map_err(|_| RemoteStatusError::Stopping)?;
+        answer.await.unwrap_or(Err(RemoteStatusError::Stopping))
+    }
+
+    /// Asks the node to hand over and stop; returns when the request is queued.
+    pub async fn shutdown(&self) {
+        let _ = self.requests.send(Request::Shutdown).await;
+    }
+}

@@ -1,0 +1,114 @@
+//! What the node says about itself: one value, replaced whole, read by every surface.
+//!
+//! The driver publishes; D-Bus, CLI and event scripts translate. Nothing here decides anything.
+
+use crate::core::command::MemberKind;
+use crate::core::{Address, ClusterId, Index, NodeId, NodeName, Term, Token};
+
+/// Raft role of a node (DESIGN section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Asks for votes (pre-vote included).
+    Candidate,
+    /// Leads its term.
+    Leader,
+    /// Receives the log, does not vote.
+    Learner,
+}
+
+impl Role {
+    /// The word used on every surface.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Follower => "follower",
+            Role::Candidate => "candidate",
+            Role::Leader => "leader",
+            Role::Learner => "learner",
+        }
+    }
+}
+
+/// One member as this node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Number.
+    pub id: NodeId,
+    /// Name.
+    pub name: NodeName,
+    /// Raft address.
+    pub address: Address,
+    /// How it takes part.
+    pub kind: MemberKind,
+    /// Whether this node has a working connection to it; `true` for itself.
+    pub connected: bool,
+    /// On the leader: last log index known to be replicated there. `None` elsewhere.
+    pub matched: Option<Index>,
+}
+
+/// The state of this node at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// This node's name.
+    pub name: NodeName,
+    /// This node's number.
+    pub id: NodeId,
+    /// Name of the cluster, from the configuration.
+    pub cluster_name: String,
+    /// Identity of the cluster, once committed.
+    pub cluster_id: Option<ClusterId>,
+    /// Raft role.
+    pub role: Role,
+    /// Whether this node's activation is in force and it leads.
+    pub active: bool,
+    /// Current term.
+    pub term: Term,
+    /// Token of the activation in force, of whichever node.
+    pub token: Option<Token>,
+    /// The leader of the current term, if known.
+    pub leader: Option<NodeId>,
+    /// Commit index.
+    pub commit_index: Index,
+    /// Last applied index.
+    pub applied_index: Index,
+    /// All members, in order of their numbers.
+    pub members: Vec<MemberStatus>,
+}
+
+impl NodeStatus {
+    /// The member that leads, if known.
+    pub fn leader_member(&self) -> Option<&MemberStatus> {
+        let id = self.leader?;
+        self.members.iter().find(|m| m.id == id)
+    }
+}
+
+/// A change worth telling: at most one role change and one leader change per turn of the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This node's role, or whether it is active, changed. Signal `RoleChanged`.
+    Role {
+        /// Role before.
+        old: Role,
+        /// Role now.
+        new: Role,
+        /// Whether it is active now.
+        active: bool,
+        /// Term now.
+        term: Term,
+        /// Token of the activation in force, if any.
+        token: Option<Token>,
+        /// Why, as a short phrase: "election won", "higher term", "quorum lost", ...
+        reason: &'static str,
+    },
+    /// The leader this node follows changed. Signal `LeaderChanged`.
+    Leader {
+        /// Leader before.
+        old: Option<NodeId>,
+        /// Leader now.
+        new: Option<NodeId>,
+        /// Term now.
+        term: Term,
+    },
+}
