@@ -7,6 +7,7 @@ pub mod command;
 pub mod id;
 pub mod message;
 pub mod rng;
+pub mod role;
 pub mod state;
 pub mod time;
 
