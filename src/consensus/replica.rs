@@ -220,6 +220,11 @@ impl Replica {
         self.raw.raft.prs().get(id.0).is_some_and(|progress| progress.recent_active)
     }
 
+    /// First index that the log still has.
+    pub fn first_index(&self) -> Index {
+        self.raw.raft.raft_log.first_index()
+    }
+
     /// Term of the entry at `index`, if the log still knows it.
     pub fn term_of(&self, index: Index) -> Option<Term> {
         self.raw.raft.raft_log.term(index).ok().filter(|term| *term != 0)

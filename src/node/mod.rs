@@ -3,6 +3,7 @@
 //! [`Node`] is the synchronous whole: events in, ordered effects out. `driver` runs it over real
 //! disks and sockets; the simulator runs the same value over simulated ones.
 
+pub mod disk;
 mod duties;
 pub mod event;
 mod flush;
@@ -11,7 +12,9 @@ pub mod machine;
 #[expect(clippy::module_inception, reason = "the node is what this floor is about")]
 mod node;
 mod publish;
+mod recover;
 pub mod status;
 mod transfer;
 
 pub use node::{Member, Node, NodeConfig};
+pub use recover::recover;

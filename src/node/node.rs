@@ -94,6 +94,7 @@ impl<M: StateMachine> Node<M> {
     /// A node over a recovered replica and the state machine at `applied`.
     pub fn new(config: NodeConfig, replica: Replica, machine: M, applied: (Index, Term)) -> Self {
         let published = Published::starting(&config, &replica, &machine, applied.0);
+        let compacted = replica.first_index() - 1;
         Node {
             config,
             replica,
@@ -111,7 +112,7 @@ impl<M: StateMachine> Node<M> {
             processes: BTreeMap::new(),
             last_refused: None,
             durable: applied.0,
-            compacted: 0,
+            compacted,
             quorum_seen: false,
             known: KnownMembers::default(),
             refused: 0,
@@ -127,6 +128,16 @@ impl<M: StateMachine> Node<M> {
     /// The state machine, to look at.
     pub fn machine(&self) -> &M {
         &self.machine
+    }
+
+    /// The state machine, for a simulator that takes its recordings out.
+    pub fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
+    /// Appends that were dropped because the disk did not keep up.
+    pub fn dropped_appends(&self) -> u64 {
+        self.dropped_busy
     }
 
     /// Last applied position.
