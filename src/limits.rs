@@ -129,6 +129,9 @@ pub const CLIENT_CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time the command line waits for a transfer of leadership; the agent itself gives up earlier.
 pub const CLIENT_TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Pause between two attempts of `raftctl monitor` to reach an agent that went away.
+pub const CLIENT_RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+
 /// Local instances that the command line looks at. At the limit: the rest are not shown, and it
 /// says so.
 pub const CLIENT_INSTANCES_MAX: usize = 256;

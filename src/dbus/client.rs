@@ -65,6 +65,7 @@ pub enum ClientError {
 /// A connection to one agent.
 #[derive(Debug)]
 pub struct Client {
+    socket: PathBuf,
     connection: Connection,
     timeout: Duration,
 }
@@ -118,10 +119,15 @@ impl Client {
             })?;
         let built = connection::Builder::unix_stream(stream).p2p().build();
         match within("the greeting", timeout, built).await? {
-            Ok(connection) => Ok(Client { connection, timeout }),
+            Ok(connection) => Ok(Client { socket: path(), connection, timeout }),
             // The agent accepts and closes at once: it has read who we are.
             Err(_) => Err(ClientError::NotPermitted { path: path() }),
         }
+    }
+
+    /// Where the agent was reached.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// The agent's own state.
