@@ -81,7 +81,8 @@ fn replay(script: &str) -> String {
             let prefix = if output.lines().any(str::is_empty) { "> " } else { "" };
             writeln!(out, "{line}\n---").unwrap();
             for line in output.lines() {
-                writeln!(out, "{}", format!("{prefix}{line}").trim_end()).unwrap();
+                let prefix = if line.is_empty() { ">" } else { prefix };
+                writeln!(out, "{prefix}{line}").unwrap();
             }
         }
     }
