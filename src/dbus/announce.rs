@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
@@ -19,12 +20,13 @@ use super::NODE_INTERFACE;
 use super::node::{Announced, NodeObject};
 use crate::core::NodeId;
 use crate::node::handle::NodeHandle;
-use crate::node::status::{Change, NodeStatus};
+use crate::node::status::{Change, MemberStatus, NodeStatus};
 
 /// What one connection has been told, and where the news comes from.
 pub(super) struct Announcer {
-    status: watch::Receiver<std::sync::Arc<NodeStatus>>,
+    status: watch::Receiver<Arc<NodeStatus>>,
     changes: broadcast::Receiver<Change>,
+    seen: Arc<NodeStatus>,
     told: Announced,
 }
 
@@ -33,8 +35,9 @@ impl Announcer {
     pub(super) fn new(handle: &NodeHandle) -> Announcer {
         let changes = handle.changes();
         let mut status = handle.watch();
-        let told = Announced::from(&**status.borrow_and_update());
-        Announcer { status, changes, told }
+        let seen = status.borrow_and_update().clone();
+        let told = Announced::from(&*seen);
+        Announcer { status, changes, seen, told }
     }
 
     /// Announces until the node stops or the connection fails.
@@ -63,7 +66,13 @@ impl Announcer {
     }
 
     async fn tell_properties(&mut self, emitter: &SignalEmitter<'_>) -> zbus::Result<()> {
-        let now = Announced::from(&**self.status.borrow_and_update());
+        let status = self.status.borrow_and_update().clone();
+        // A busy leader publishes a status for every commit: nothing is built for those.
+        if looks_same(&self.seen, &status) {
+            return Ok(());
+        }
+        let now = Announced::from(&*status);
+        self.seen = status;
         let changed = differences(&self.told, &now);
         if !changed.is_empty() {
             let interface = InterfaceName::from_static_str_unchecked(NODE_INTERFACE);
@@ -93,6 +102,17 @@ impl Announcer {
         let member = self.told.members.iter().find(|member| member.0 == id);
         member.map_or(String::new(), |member| member.1.clone())
     }
+}
+
+/// Whether two statuses have the same announced properties; cheap, and allowed to say no.
+fn looks_same(a: &NodeStatus, b: &NodeStatus) -> bool {
+    let own = |s: &NodeStatus| (s.cluster_id, s.role, s.active, s.term, s.token, s.leader);
+    own(a) == own(b)
+        && a.members.len() == b.members.len()
+        && a.members.iter().zip(&b.members).all(|(a, b)| {
+            let seen = |m: &MemberStatus| (m.id, m.kind, m.connected);
+            seen(a) == seen(b) && a.name == b.name && a.address == b.address
+        })
 }
 
 /// The properties of `now` that are not what they were `before`.
