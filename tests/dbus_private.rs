@@ -349,8 +349,8 @@ async fn the_interface_is_the_committed_one() {
     let ours = xml[start..end].lines().filter(|line| !line.trim().is_empty());
     let ours: Vec<_> = ours.map(|line| format!("{line}\n")).collect();
     let ours = format!(
-        "<!-- Written by `UPDATE_GOLDEN=1 cargo test --test dbus_private`. This is a promise to\n     \
-         other programs: commit a change only if you understand it and want it. -->\n\
+        "<!-- Written by `UPDATE_GOLDEN=1 cargo test --test dbus_private`. This is a\n     \
+         promise to other programs: commit a change only if you understand it and want it. -->\n\
          <node name=\"{ROOT_PATH}\">\n{}  </interface>\n</node>\n",
         ours.concat()
     );
