@@ -12,7 +12,9 @@
 //! | 1 | `consensus` | the only folder that names the raft crate; synchronous |
 //! | 0 | `core`, `config`, `limits` | pure: no runtime, clock, files or randomness |
 
+pub mod cli;
 pub mod consensus;
 pub mod core;
+pub mod dbus;
 pub mod limits;
 pub mod node;

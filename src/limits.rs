@@ -101,6 +101,41 @@ pub const DBUS_CONNECTIONS_MAX: usize = 64;
 /// D-Bus calls running at once on one connection. At the limit: calls wait, unread, in the socket.
 pub const DBUS_CALLS_PER_CONNECTION_MAX: usize = 4;
 
+/// Largest D-Bus message accepted on the private socket, in bytes; every method of ours takes one
+/// short string. At the limit: refused before anything is allocated, and the connection is closed.
+pub const DBUS_MESSAGE_MAX_BYTES: usize = 64 << 10;
+
+/// Time a new D-Bus connection may take to authenticate. At the limit: closed.
+pub const DBUS_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes that a D-Bus client may send while it authenticates. At the limit: closed.
+pub const DBUS_AUTH_MAX_BYTES: usize = 4 << 10;
+
+/// Time that a D-Bus client may leave one message of ours unread once its socket is full.
+/// At the limit: the connection is closed.
+pub const DBUS_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause after the private socket could not accept, for example without a free descriptor.
+pub const DBUS_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Shortest time between two log lines about refused D-Bus clients.
+/// At the limit: counted, and the count is in the next line.
+pub const DBUS_REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Time the command line waits for a local agent to accept, authenticate and answer a query.
+/// It is longer than `REMOTE_STATUS_TIMEOUT`, which such an answer may take.
+pub const CLIENT_CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time the command line waits for a transfer of leadership; the agent itself gives up earlier.
+pub const CLIENT_TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pause between two attempts of `raftctl monitor` to reach an agent that went away.
+pub const CLIENT_RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Local instances that the command line looks at. At the limit: the rest are not shown, and it
+/// says so.
+pub const CLIENT_INSTANCES_MAX: usize = 256;
+
 /// Role and leader changes a slow subscriber may lag behind. At the limit: the oldest are lost to
 /// that subscriber, and it is told how many.
 pub const CHANGE_BACKLOG: usize = 256;
@@ -122,5 +157,6 @@ const _: () = {
     assert!(ENTRY_MAX_BYTES as u64 * 2 <= LOG_SEGMENT_BYTES);
     assert!(UNCOMMITTED_MAX_BYTES >= ENTRY_MAX_BYTES as u64);
     assert!(DRIVER_DRAIN_EVENTS <= DRIVER_QUEUE_EVENTS);
+    assert!(CLIENT_CALL_TIMEOUT.as_millis() > 2 * REMOTE_STATUS_TIMEOUT.as_millis());
     assert!(HANDSHAKE_PAYLOAD_MAX_BYTES < FRAME_PAYLOAD_MAX_BYTES);
 };

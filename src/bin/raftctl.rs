@@ -1,1 +1,5 @@
-fn main() {}
+//! The command line. Everything is in [`raftctl::cli`].
+
+fn main() -> std::process::ExitCode {
+    raftctl::cli::main()
+}
