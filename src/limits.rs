@@ -95,6 +95,21 @@ pub const NAME_MAX_CHARS: usize = 32;
 /// Size of a configuration file, in bytes. At the limit: refused.
 pub const CONFIG_MAX_BYTES: u64 = 1 << 20;
 
+/// Path of a Unix socket, in bytes: `sun_path` has 108 with the final zero (unix(7)).
+/// At the limit: configuration refused.
+pub const SOCKET_PATH_MAX_BYTES: usize = 107;
+
+/// Shortest and longest `election_min`. Outside: configuration refused.
+pub const ELECTION_MIN_LOWEST: Duration = Duration::from_millis(50);
+/// See [`ELECTION_MIN_LOWEST`].
+pub const ELECTION_MIN_HIGHEST: Duration = Duration::from_secs(60);
+
+/// Longest `election_max`. Beyond: configuration refused.
+pub const ELECTION_MAX_HIGHEST: Duration = Duration::from_secs(600);
+
+/// Longest time limit of an event script. Beyond: configuration refused.
+pub const SCRIPT_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Connections to the private D-Bus socket. At the limit: a new one is closed at once.
 pub const DBUS_CONNECTIONS_MAX: usize = 64;
 
