@@ -12,6 +12,7 @@
 //! | 1 | `consensus` | the only folder that names the raft crate; synchronous |
 //! | 0 | `core`, `config`, `limits` | pure: no runtime, clock, files or randomness |
 
+pub mod cli;
 pub mod config;
 pub mod core;
 pub mod limits;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The command line; see `raftctl::cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    raftctl::cli::main()
+}

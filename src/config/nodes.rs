@@ -32,7 +32,7 @@ pub(super) fn single(
     places: Places,
 ) -> Result<Node, Bad> {
     reader.check_keys(section, &[]);
-    let name = reader.from_str::<NodeName>(section, "name");
+    let name = reader.by_from_str::<NodeName>(section, "name");
     let name = match name {
         Ok(None) => {
             let expected = format!("name = \"...\", {}", Kind::Name.expected());
@@ -141,8 +141,8 @@ fn finish(
     defaults: &(PathBuf, PathBuf),
     places: Places,
 ) -> Result<Node, Bad> {
-    let address = reader.from_str::<Address>(section, "address");
-    let listen = reader.from_str::<Address>(section, "listen");
+    let address = reader.by_from_str::<Address>(section, "address");
+    let listen = reader.by_from_str::<Address>(section, "listen");
     let state = reader.path(section, "state_directory");
     let runtime = reader.path(section, "runtime_directory");
     let (member, address, listen) = (member?, address?, listen?);

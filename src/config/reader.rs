@@ -211,7 +211,11 @@ impl<'t> Reader<'t> {
     }
 
     /// The value of `key` by its `FromStr`.
-    pub(super) fn from_str<T: FromStr>(&mut self, section: &Section, key: &'static str) -> Read<T> {
+    pub(super) fn by_from_str<T: FromStr>(
+        &mut self,
+        section: &Section,
+        key: &'static str,
+    ) -> Read<T> {
         self.parsed(section, key, |text| text.parse().ok())
     }
 
