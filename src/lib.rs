@@ -13,6 +13,7 @@
 //! | 0 | `core`, `config`, `limits` | pure: no runtime, clock, files or randomness |
 
 pub mod cli;
+pub mod config;
 pub mod consensus;
 pub mod core;
 pub mod dbus;

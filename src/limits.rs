@@ -95,6 +95,21 @@ pub const NAME_MAX_CHARS: usize = 32;
 /// Size of a configuration file, in bytes. At the limit: refused.
 pub const CONFIG_MAX_BYTES: u64 = 1 << 20;
 
+/// Path of a Unix socket, in bytes: `sun_path` has 108 with the final zero (unix(7)).
+/// At the limit: configuration refused.
+pub const SOCKET_PATH_MAX_BYTES: usize = 107;
+
+/// Shortest and longest `election_min`. Outside: configuration refused.
+pub const ELECTION_MIN_LOWEST: Duration = Duration::from_millis(50);
+/// See [`ELECTION_MIN_LOWEST`].
+pub const ELECTION_MIN_HIGHEST: Duration = Duration::from_secs(60);
+
+/// Longest `election_max`. Beyond: configuration refused.
+pub const ELECTION_MAX_HIGHEST: Duration = Duration::from_secs(600);
+
+/// Longest time limit of an event script. Beyond: configuration refused.
+pub const SCRIPT_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Connections to the private D-Bus socket. At the limit: a new one is closed at once.
 pub const DBUS_CONNECTIONS_MAX: usize = 64;
 
@@ -149,6 +164,34 @@ pub const SCRIPT_OUTPUT_MAX_BYTES: usize = 16 << 10;
 /// Log lines waiting for a slow reader of stderr or of the log file.
 /// At the limit: lines are dropped and counted; the agent never waits.
 pub const LOG_QUEUE_LINES: usize = 8192;
+
+/// How often `raftctl cluster start` looks for three free ports. At the limit: refused.
+pub const LOCAL_PORT_TRIPLES: u16 = 100;
+
+/// How long `raftctl cluster start` waits for the sockets of its nodes and for a leader, and
+/// `stop` and `kill` for a process to end.
+/// At the limit: they say what is missing or still runs, and leave it as it is.
+pub const CLUSTER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long each check of `raftctl cluster test` may take. At the limit: it fails.
+pub const CLUSTER_TEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Size of a local node's log, in bytes, beyond which `raftctl cluster start` puts it aside, in
+/// place of the one put aside before.
+pub const CLUSTER_LOG_MAX_BYTES: u64 = 16 << 20;
+
+/// Bytes of a local node's log that `raftctl cluster logs` looks back. Beyond it: not shown.
+pub const CLUSTER_LOG_TAIL_BYTES: u64 = 4 << 20;
+
+/// Longest line of an agent's standard error that `raftctl start` passes on, in bytes.
+/// At the limit: broken into several lines.
+pub const MANAGER_LINE_MAX_BYTES: usize = 64 << 10;
+
+/// Shortest and longest pause before `raftctl start` starts a crashed agent again; doubled each
+/// time, and back to the shortest once the agent has run for longer than the longest.
+pub const MANAGER_BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// See [`MANAGER_BACKOFF_MIN`].
+pub const MANAGER_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 const _: () = {
     assert!(APPEND_MAX_BYTES as usize + ENTRY_MAX_BYTES + 4096 <= FRAME_PAYLOAD_MAX_BYTES);

@@ -2,10 +2,14 @@
 //! what the agents say.
 
 pub mod args;
+pub mod cluster;
+pub mod config_check;
 mod discover;
+pub mod exit;
 pub mod list;
 pub mod monitor;
 pub mod output;
+pub mod start;
 pub mod status;
 mod transfer;
 mod version;
