@@ -19,3 +19,4 @@ pub mod core;
 pub mod dbus;
 pub mod limits;
 pub mod node;
+pub mod transport;

@@ -28,6 +28,63 @@ pub const PEER_QUEUE_MESSAGES: usize = 1024;
 /// At the limit: the new message is dropped (Raft retries) and counted.
 pub const PEER_QUEUE_BYTES: usize = 32 << 20;
 
+/// Largest frame payload on a control connection, in bytes; what is larger travels as bulk.
+/// At the limit: an outgoing message is dropped and counted, an incoming one closes its connection.
+pub const CONTROL_PAYLOAD_MAX_BYTES: usize = 64 << 10;
+
+/// Entries in one message. A frame of the largest size could otherwise be decoded into twenty times
+/// its size in empty entries. At the limit: refused before decoding and the connection is closed.
+pub const MESSAGE_ENTRIES_MAX: usize = 1 << 18;
+
+/// Bytes of one peer's bulk messages that the driver has not taken over yet. At the limit: its bulk
+/// connection is not read, which TCP turns into back-pressure.
+pub const INBOUND_BULK_BYTES: usize = 24 << 20;
+
+/// What the smallest bulk message counts against [`INBOUND_BULK_BYTES`], so that a peer's bulk
+/// messages never take more than their share of the driver's queue.
+pub const INBOUND_BULK_MESSAGE_MIN_BYTES: usize = 96 << 10;
+
+/// Bytes of one peer's control messages that the driver has not taken over yet. At the limit: its
+/// control connection is not read.
+pub const INBOUND_CONTROL_BYTES: usize = 1 << 20;
+
+/// What the smallest control message counts against [`INBOUND_CONTROL_BYTES`].
+pub const INBOUND_CONTROL_MESSAGE_MIN_BYTES: usize = 4 << 10;
+
+/// Size to which the read and write buffers of a connection return when they are empty, in bytes.
+/// They grow on demand, while bytes really arrive or leave, up to one frame.
+pub const CONNECTION_BUFFER_BYTES: usize = 8 << 10;
+
+/// Queued frames are written together up to this many bytes (or one frame, if it is larger).
+pub const WRITE_BATCH_BYTES: usize = 64 << 10;
+
+/// Bytes written to one connection before the tasks of others have their turn.
+pub const WRITE_TURN_BYTES: usize = 1 << 20;
+
+/// How long a bulk connection may stay without any acknowledgement or open window.
+/// At the limit: the kernel closes it (TCP_USER_TIMEOUT) and it is dialed again.
+pub const BULK_STALL_MAX: Duration = Duration::from_secs(5);
+
+/// Losses of a connection younger than [`RECONNECT_MAX`] in a row that are still redialed at once.
+/// Beyond it: back-off, so that a peer which accepts and closes costs no busy loop.
+pub const QUICK_LOSSES_MAX: u32 = 3;
+
+/// How long a stopping transport goes on writing what is queued. At the limit: the rest is lost.
+pub const SHUTDOWN_FLUSH: Duration = Duration::from_millis(100);
+
+/// Pause after `accept` failed for want of descriptors or memory.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// A complaint about a peer that has not changed is repeated in the log after this time.
+pub const COMPLAINT_REPEAT: Duration = Duration::from_secs(60);
+
+/// Shortest time between two complaints about one peer, whatever they say. At the limit: the later
+/// one is not logged; if it persists, it is logged when it comes again.
+pub const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Different complaints about one peer that are remembered. At the limit: the oldest is forgotten.
+pub const COMPLAINTS_MAX: usize = 8;
+
 /// How long a redial of a lost leader may take before its silence counts as evidence.
 pub const REDIAL_ANSWER: Duration = Duration::from_millis(5);
 
@@ -202,4 +259,16 @@ const _: () = {
     assert!(DRIVER_DRAIN_EVENTS <= DRIVER_QUEUE_EVENTS);
     assert!(CLIENT_CALL_TIMEOUT.as_millis() > 2 * REMOTE_STATUS_TIMEOUT.as_millis());
     assert!(HANDSHAKE_PAYLOAD_MAX_BYTES < FRAME_PAYLOAD_MAX_BYTES);
+    assert!(HANDSHAKE_PAYLOAD_MAX_BYTES <= CONTROL_PAYLOAD_MAX_BYTES);
+    assert!(CONTROL_PAYLOAD_MAX_BYTES <= INBOUND_CONTROL_BYTES);
+    // A frame of the largest size, with the most entries, can be paid for.
+    assert!(FRAME_PAYLOAD_MAX_BYTES + 40 * MESSAGE_ENTRIES_MAX <= INBOUND_BULK_BYTES);
+    assert!(INBOUND_BULK_BYTES < u32::MAX as usize && INBOUND_CONTROL_BYTES < u32::MAX as usize);
+    // The messages of all peers together leave room in the driver's queue for everything else.
+    assert!(
+        (MEMBERS_MAX - 1)
+            * (INBOUND_BULK_BYTES / INBOUND_BULK_MESSAGE_MIN_BYTES
+                + INBOUND_CONTROL_BYTES / INBOUND_CONTROL_MESSAGE_MIN_BYTES)
+            < DRIVER_QUEUE_EVENTS
+    );
 };
