@@ -13,5 +13,6 @@
 //! | 0 | `core`, `config`, `limits` | pure: no runtime, clock, files or randomness |
 
 pub mod core;
+pub mod events;
 pub mod limits;
 pub mod node;

@@ -6,6 +6,7 @@
 pub mod command;
 pub mod id;
 pub mod message;
+pub mod role;
 pub mod state;
 pub mod time;
 
