@@ -125,7 +125,7 @@ pub const SCRIPT_READ_BYTES: usize = 64 << 10;
 pub const SCRIPT_DRAIN_MAX_BYTES: usize = 1 << 20;
 
 /// How often a terminated event script's process group is looked at until it is empty.
-pub const SCRIPT_GROUP_POLL: Duration = Duration::from_millis(10);
+pub const SCRIPT_GROUP_POLL: Duration = Duration::from_millis(50);
 
 /// How long a killed event script may take to vanish (it may hang in the kernel, on a dead network
 /// file system). At the limit: an error is logged and the next event goes on without it.

@@ -14,6 +14,7 @@
 //! processes that left the script's process group.
 
 mod error;
+mod group;
 mod output;
 mod payload;
 mod process;

@@ -8,12 +8,13 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 
 use super::output::Output;
 use super::payload::{PATH, Payload};
-use super::{Outcome, ScriptError};
+use super::{Outcome, ScriptError, group};
 use crate::limits::{SCRIPT_GROUP_POLL, SCRIPT_INPUT_MAX_BYTES, SCRIPT_KILL_WAIT};
 
 /// The agent stops: everything is over at `end`.
@@ -175,48 +176,37 @@ impl Process {
         patience: &mut Patience,
         demotion_waits: &impl Fn() -> bool,
     ) -> bool {
-        self.signal(Signal::SIGTERM);
+        group::signal(self.group, Signal::SIGTERM);
         let mut kill_at = patience.limits(self.started, demotion_waits()).kill;
-        let mut reaped = false;
-        // The script's own end is an event; that of its descendants is not, so it is looked for.
-        let mut look = tokio::time::interval(SCRIPT_GROUP_POLL);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // One future for the whole time: it must not look again at every chunk of output.
+        let mut vanished = pin!(vanished(&mut self.child, self.group));
         loop {
             tokio::select! {
                 biased;
-                _ = self.child.wait(), if !reaped => {
-                    reaped = true;
-                    look.reset_immediately();
-                }
                 () = tokio::time::sleep_until(kill_at) => break,
-                _ = look.tick(), if reaped => {
-                    if killpg(self.group, None) == Err(Errno::ESRCH) {
-                        return false;
-                    }
-                }
                 Ok(()) = patience.stop.changed() => {
                     kill_at = patience.limits(self.started, demotion_waits()).kill;
                 }
+                () = &mut vanished => return false,
                 () = self.output.read(), if self.output.is_open() => {}
             }
         }
-        self.signal(Signal::SIGKILL);
-        let vanished = tokio::time::timeout(SCRIPT_KILL_WAIT, self.child.wait()).await;
-        if !reaped && vanished.is_err() {
-            let pid = self.pid();
+        group::signal(self.group, Signal::SIGKILL);
+        if tokio::time::timeout(SCRIPT_KILL_WAIT, vanished).await.is_err() {
+            let pid = self.group.as_raw();
             tracing::error!(pid, "event script hangs in the kernel and cannot be killed, ignoring");
         }
         true
     }
+}
 
-    fn signal(&self, signal: Signal) {
-        match killpg(self.group, signal) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => {
-                let pid = self.pid();
-                tracing::warn!(pid, %signal, %errno, "cannot signal an event script, ignoring");
-            }
-        }
+/// Waits until the script has been reaped and nothing in its group runs.
+async fn vanished(child: &mut Child, group: Pid) {
+    // Once reaped, this is answered from memory.
+    let _ = child.wait().await;
+    // The script's own end is an event; that of its descendants is not, so it is looked for.
+    while !group::is_empty(group) {
+        tokio::time::sleep(SCRIPT_GROUP_POLL).await;
     }
 }
 
