@@ -17,6 +17,7 @@ pub mod config;
 pub mod consensus;
 pub mod core;
 pub mod dbus;
+pub mod events;
 pub mod limits;
 pub mod node;
 pub mod transport;

@@ -218,6 +218,26 @@ pub const REMOTE_STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 /// Output kept of one event script, in bytes. Beyond it: read and discarded, the number is logged.
 pub const SCRIPT_OUTPUT_MAX_BYTES: usize = 16 << 10;
 
+/// Data given to an event script on standard input, in bytes: one page, the least that a pipe
+/// holds, so that it is written whole before the script starts. At the limit: the script is not
+/// run, and an error says so.
+pub const SCRIPT_INPUT_MAX_BYTES: usize = 4096;
+
+/// Output read from an event script at once, in bytes.
+pub const SCRIPT_READ_BYTES: usize = 64 << 10;
+
+/// Output read after an event script has exited, in bytes: the largest pipe of an unprivileged
+/// user (`/proc/sys/fs/pipe-max-size`). At the limit: the rest is left unread, since whoever still
+/// writes is not the script.
+pub const SCRIPT_DRAIN_MAX_BYTES: usize = 1 << 20;
+
+/// How often a terminated event script's process group is looked at until it is empty.
+pub const SCRIPT_GROUP_POLL: Duration = Duration::from_millis(50);
+
+/// How long a killed event script may take to vanish (it may hang in the kernel, on a dead network
+/// file system). At the limit: an error is logged and the next event goes on without it.
+pub const SCRIPT_KILL_WAIT: Duration = Duration::from_secs(2);
+
 /// Log lines waiting for a slow reader of stderr or of the log file.
 /// At the limit: lines are dropped and counted; the agent never waits.
 pub const LOG_QUEUE_LINES: usize = 8192;
@@ -271,4 +291,5 @@ const _: () = {
                 + INBOUND_CONTROL_BYTES / INBOUND_CONTROL_MESSAGE_MIN_BYTES)
             < DRIVER_QUEUE_EVENTS
     );
+    assert!(SCRIPT_OUTPUT_MAX_BYTES <= SCRIPT_READ_BYTES);
 };
