@@ -1,1 +1,3 @@
+//! The command line. The work is done in the library.
+
 fn main() {}
