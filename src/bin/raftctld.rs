@@ -1,1 +1,3 @@
+//! The agent. The work is done in the library.
+
 fn main() {}

@@ -177,7 +177,8 @@ impl FromStr for Address {
         let bad = || InvalidName {
             what: "address",
             value: text.to_owned(),
-            expected: "host:port, for example 192.0.2.1:7100, [2001:db8::1]:7100 or db1.example:7100",
+            expected: "host:port, for example 192.0.2.1:7100, [2001:db8::1]:7100 \
+                       or db1.example:7100",
         };
         let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
         let port_ok = port.parse::<u16>().is_ok_and(|p| p != 0) && !port.starts_with('+');

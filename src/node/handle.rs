@@ -32,7 +32,7 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransferError {
     /// Only the leader can hand over.
-    #[error("this node is not the leader; the leader is {}", leader.as_deref().unwrap_or("unknown"))]
+    #[error("this node is not the leader; the leader is {}", or_unknown(leader))]
     NotLeader {
         /// Name of the leader, if known.
         leader: Option<String>,
@@ -70,6 +70,10 @@ pub enum TransferError {
     /// The node is stopping.
     #[error("this node is stopping")]
     Stopping,
+}
+
+fn or_unknown(name: &Option<String>) -> &str {
+    name.as_deref().unwrap_or("unknown")
 }
 
 /// Why a remote node's status is not known.

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Installs what the test suite needs beside cargo; says plainly what is missing when it may not.
+# Exits 1 if something is missing.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+need_build_tools
+
+# command, Debian package, what is tested with it
+needs=(
+    "node nodejs event scripts written in JavaScript"
+    "busctl systemd the private socket, spoken to by another D-Bus implementation"
+    "ip iproute2 nodes cut off from each other, in network namespaces"
+)
+missing=()
+for need in "${needs[@]}"; do
+    read -r command package what <<<"$need"
+    have "$command" && continue
+    if is_root && have apt-get && install "$package" && hash -r && have "$command"; then
+        continue
+    fi
+    missing+=("$command (package $package): $what")
+done
+for component in fmt clippy; do
+    "$CARGO" "$component" --version >/dev/null 2>&1 ||
+        missing+=("cargo $component (rustup component add ${component/fmt/rustfmt}): style checks")
+done
+
+((${#missing[@]} == 0)) && exit 0
+say "these are not installed, so what needs them is not run:"
+for line in "${missing[@]}"; do say "SKIPPED: $line"; done
+is_root || say "(as root, this script installs them)"
+exit 1
