@@ -20,4 +20,5 @@ pub mod dbus;
 pub mod events;
 pub mod limits;
 pub mod node;
+pub mod storage;
 pub mod transport;

@@ -21,7 +21,7 @@ use clap::Parser as _;
 
 use args::{Arguments, Verb};
 use discover::{ConfigInstances, Found};
-use output::{Failure, Format, exit};
+use output::{Failure, Format, exit as code};
 
 /// Runs the command line of this process; the result is its exit status.
 pub fn main() -> ExitCode {
@@ -35,7 +35,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>, config: Option<ConfigInsta
         Err(error) => {
             // Also `--help`, which is no failure. Who reads it may be gone already.
             let _ = error.print();
-            return if error.use_stderr() { exit::USAGE } else { exit::OK };
+            return if error.use_stderr() { code::USAGE } else { code::OK };
         }
     };
     match perform(&arguments, config) {
