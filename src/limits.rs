@@ -104,6 +104,16 @@ pub const DRIVER_DRAIN_EVENTS: usize = 512;
 /// the disk has caught up, while the engine's heartbeats go on.
 pub const DISK_QUEUE_REQUESTS: usize = 256;
 
+/// Requests in the channel to the disk thread. Never reached: the node refuses appends and
+/// proposals at [`DISK_QUEUE_REQUESTS`] waiting writes, and a turn adds only a few requests.
+pub const DISK_CHANNEL_REQUESTS: usize = 16 * DISK_QUEUE_REQUESTS;
+
+/// Requests of surfaces waiting for the driver. At the limit: the surface waits.
+pub const DRIVER_REQUESTS: usize = 256;
+
+/// Questions to remote nodes that wait for an answer. At the limit: answered as unreachable.
+pub const REMOTE_STATUS_WAITING: usize = 1024;
+
 /// Largest entry payload accepted by `propose`, in bytes. At the limit: refused.
 pub const ENTRY_MAX_BYTES: usize = 2 << 20;
 

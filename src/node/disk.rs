@@ -14,6 +14,7 @@ use crate::consensus::{Fetch, Persist};
 use crate::core::message::{Entry, HardState, Snapshot};
 use crate::core::state::ClusterState;
 use crate::core::{Index, Term};
+use crate::storage::state_store::{StateStore, StateStoreError};
 use crate::storage::{Batch, LogError, LogStore};
 
 use super::event::Event;
@@ -232,5 +233,21 @@ impl TruncateFrom for Vec<Entry> {
     fn truncate_from(&mut self, index: Index) {
         let keep = self.partition_point(|entry| entry.index < index);
         self.truncate(keep);
+    }
+}
+
+impl StateKeeper for StateStore {
+    type Error = StateStoreError;
+
+    fn keep(&mut self, state: &ClusterState, applied: (Index, Term)) -> Result<(), Self::Error> {
+        self.apply(state, applied)
+    }
+
+    fn flush(&mut self) -> Result<Index, Self::Error> {
+        StateStore::flush(self)
+    }
+
+    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Self::Error> {
+        StateStore::install(self, snapshot).map(|_| ())
     }
 }
