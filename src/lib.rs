@@ -15,3 +15,4 @@
 pub mod core;
 pub mod limits;
 pub mod node;
+pub mod storage;

@@ -69,6 +69,20 @@ pub const ENTRY_CACHE_MAX_BYTES: usize = 4 << 20;
 /// Bytes of one log segment file; preallocated. At the limit: the next segment is used.
 pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
 
+/// Files kept ready to become the next log segment; recycled ones count.
+/// At the limit: a segment that is no longer needed is removed instead.
+pub const LOG_SPARE_SEGMENTS: usize = 2;
+
+/// Entries between two marks of the log's in-memory index. At the limit: another mark.
+pub const LOG_MARK_ENTRIES: u64 = 64;
+
+/// Bytes between two marks of the log's in-memory index. At the limit: another mark.
+pub const LOG_MARK_BYTES: u64 = 64 << 10;
+
+/// Memory for cached pages of the state machine's database, in bytes.
+/// At the limit: the least recently used pages are dropped and read again.
+pub const STATE_CACHE_BYTES: usize = 1 << 20;
+
 /// Applied entries kept in the log below the durable applied index, for followers that lag.
 /// Beyond it: whole segments are recycled and such a follower gets a snapshot.
 pub const LOG_KEEP_ENTRIES: u64 = 65_536;
@@ -120,6 +134,8 @@ const _: () = {
     assert!(SNAPSHOT_MAX_BYTES + 4096 <= FRAME_PAYLOAD_MAX_BYTES);
     assert!(PEER_QUEUE_BYTES >= 2 * FRAME_PAYLOAD_MAX_BYTES);
     assert!(ENTRY_MAX_BYTES as u64 * 2 <= LOG_SEGMENT_BYTES);
+    // A record's offset in its segment fits 32 bits.
+    assert!(LOG_SEGMENT_BYTES < u32::MAX as u64);
     assert!(UNCOMMITTED_MAX_BYTES >= ENTRY_MAX_BYTES as u64);
     assert!(DRIVER_DRAIN_EVENTS <= DRIVER_QUEUE_EVENTS);
     assert!(HANDSHAKE_PAYLOAD_MAX_BYTES < FRAME_PAYLOAD_MAX_BYTES);
