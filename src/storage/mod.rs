@@ -23,8 +23,12 @@ mod recovery;
 mod segment;
 mod segmented;
 pub mod sim_disk;
+pub mod state_dir;
+pub mod state_store;
 
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use log::{Batch, LogError, LogOptions, LogStore, RecoveredLog};
 pub use segmented::SegmentedLog;
 pub use sim_disk::SimDisk;
+pub use state_dir::{StateDir, StateDirError};
+pub use state_store::{StateStore, StateStoreError, StoredState};
