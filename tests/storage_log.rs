@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 
 use raftctl::core::message::{Entry, HardState};
+use raftctl::limits;
 use raftctl::storage::{
     Batch, Disk, LogError, LogOptions, LogStore, RealDisk, RecoveredLog, SegmentedLog, SimDisk,
 };
@@ -79,7 +80,7 @@ impl Step {
                 log.compact(*index, term)
             }
             Step::Install(index, term, hard_state) => log.install(*index, *term, *hard_state),
-            Step::Prepare => log.prepare(),
+            Step::Prepare => log.prepare().map(drop),
         }
     }
 }
@@ -377,6 +378,33 @@ fn damage_to_the_last_batch_is_a_torn_tail() {
 }
 
 #[test]
+fn a_record_counts_only_after_the_one_it_was_written_after() {
+    // Two histories of one disk; the second record of one is put behind the first of the other.
+    // Its checksum holds, its place is right, but it says something about another past.
+    let original = SimDisk::new(1);
+    drop(open(&original).unwrap());
+    let name = original.list().unwrap().remove(0);
+    let [ours, theirs] = [3, 4].map(|term| {
+        let disk = original.fork(term);
+        let mut log = open(&disk).unwrap().0;
+        for index in 1..=2 {
+            let one = [entry(index, term, 8)];
+            log.append(&Batch { entries: &one, hard_state: None }, true).unwrap();
+        }
+        disk
+    });
+    let (to, from) = (ours.contents(&name).unwrap(), theirs.contents(&name).unwrap());
+    let second = 4096 + (24 + 14_usize).next_multiple_of(8);
+    let mut spliced = ours.fork(9);
+    for at in second..to.len() {
+        spliced.corrupt(&name, at as u64, to[at] ^ from[at]);
+    }
+    let (mut log, recovered) = open(&spliced).unwrap();
+    assert_eq!(recovered.last_index, 1);
+    assert_eq!(log.read(1, 2, 1).unwrap(), [entry(1, 3, 8)]);
+}
+
+#[test]
 fn a_missing_segment_is_refused() {
     let disk = SimDisk::new(1);
     let mut log = open(&disk).unwrap().0;
@@ -435,7 +463,7 @@ fn no_space_is_told_before_anything_is_written_and_can_be_retried() {
     assert!(matches!(error, LogError::NoSpace { bytes: 5632, .. }), "{error}");
     assert!(error.is_retryable() && index > 3);
     assert_eq!(log.last_index(), index);
-    assert!(log.prepare().unwrap_err().is_retryable());
+    assert!(log.prepare().unwrap_err().is_retryable(), "it is half full");
     // A smaller batch still fits where the last one did not.
     let small = [entry(index + 1, 1, 0)];
     log.append(&Batch { entries: &small, hard_state: None }, true).unwrap();
@@ -527,6 +555,41 @@ fn segments_are_recycled_not_grown_and_old_records_stay_dead() {
     let (mut log, recovered) = open(&disk).unwrap();
     assert_eq!((recovered.truncated, recovered.last_index), ((395, 1), 400));
     assert_eq!(log.read(396, 401, u64::MAX).unwrap(), entries(396, 400, 1, 150));
+}
+
+#[test]
+fn a_log_starts_small_and_takes_more_space_in_steps_only_when_it_is_used() {
+    let disk = SimDisk::new(1);
+    let options = LogOptions::with_secret(1);
+    let mut log = SegmentedLog::open(Box::new(disk.clone()), options).unwrap().0;
+    let sizes = |disk: &SimDisk| -> Vec<u64> {
+        let names = disk.list().unwrap();
+        names.iter().map(|name| disk.open(name).unwrap().len().unwrap()).collect()
+    };
+    assert!(!log.prepare().unwrap());
+    assert_eq!(sizes(&disk), [limits::LOG_FIRST_SEGMENT_BYTES]);
+    let large = |index| [entry(index, 1, 600 << 10)];
+    log.append(&Batch { entries: &large(1), hard_state: None }, true).unwrap();
+    let mut steps = 0;
+    loop {
+        let before = disk.writes();
+        let more = log.prepare().unwrap();
+        // A step, and at most the creation or the renaming of the file.
+        assert!(disk.writes() - before <= 2);
+        steps += 1;
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(steps, limits::LOG_SEGMENT_BYTES / limits::LOG_ALLOCATE_STEP_BYTES);
+    assert_eq!(sizes(&disk), [limits::LOG_FIRST_SEGMENT_BYTES, limits::LOG_SEGMENT_BYTES]);
+    let before = disk.writes();
+    log.append(&Batch { entries: &large(2), hard_state: None }, true).unwrap();
+    assert_eq!((log.segments(), disk.writes() - before), (2, 6));
+    drop(log);
+    let (mut log, recovered) = SegmentedLog::open(Box::new(disk.clone()), options).unwrap();
+    assert_eq!(recovered.last_index, 2);
+    assert_eq!(log.read(2, 3, 1).unwrap(), large(2));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use prost::Message as _;
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase as _, StorageError, TableDefinition,
     TableError, TransactionError,
@@ -93,6 +94,19 @@ pub enum StateStoreError {
         #[source]
         source: prost::DecodeError,
     },
+}
+
+/// The row of the database. It has its own checksum because redb trusts its pages after a
+/// two-phase commit, as its documentation says, and does not read theirs again.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Row {
+    #[prost(uint64, tag = "1")]
+    index: Index,
+    #[prost(uint64, tag = "2")]
+    term: Term,
+    /// An encoded [`ClusterState`].
+    #[prost(bytes = "vec", tag = "3")]
+    state: Vec<u8>,
 }
 
 impl StateStore {
@@ -203,14 +217,13 @@ fn write(
     state: &ClusterState,
     (index, term): (Index, Term),
 ) -> Result<(), StateStoreError> {
-    let bytes = state.to_bytes();
+    let row = Row { index, term, state: state.to_bytes() }.encode_to_vec();
+    let mut bytes = crc32c::crc32c(&row).to_le_bytes().to_vec();
+    bytes.extend_from_slice(&row);
     commit(path, database, durability, |transaction| {
         let mut table = transaction.open_table(STATE).map_err(|e| table_error(path, e))?;
-        let failed = |e| storage_error(path, "write", e);
-        table.insert(KEY_STATE, bytes.as_slice()).map_err(failed)?;
-        table.insert(KEY_APPLIED_INDEX, index.to_le_bytes().as_slice()).map_err(failed)?;
-        table.insert(KEY_APPLIED_TERM, term.to_le_bytes().as_slice()).map_err(failed)?;
-        Ok(())
+        let inserted = table.insert(KEY, bytes.as_slice());
+        inserted.map_err(|e| storage_error(path, "write", e)).map(drop)
     })
 }
 
@@ -234,18 +247,16 @@ fn commit(
 fn read(path: &Path, database: &Database) -> Result<StoredState, StateStoreError> {
     let transaction = database.begin_read().map_err(|error| transaction_error(path, error))?;
     let table = transaction.open_table(STATE).map_err(|e| table_error(path, e))?;
-    let get = |key: &'static str| {
-        let value = table.get(key).map_err(|e| storage_error(path, "read", e))?;
-        value.ok_or_else(|| corrupt(path, format!("it has no {key:?}")))
-    };
-    let number = |key: &'static str| {
-        let bytes = get(key)?.value().try_into();
-        let bytes = bytes.map_err(|_| corrupt(path, format!("{key:?} is not a number")))?;
-        Ok::<u64, StateStoreError>(u64::from_le_bytes(bytes))
-    };
-    let state = ClusterState::from_bytes(get(KEY_STATE)?.value())
-        .map_err(|error| corrupt(path, format!("the state is not readable: {error}")))?;
-    Ok(StoredState { state, applied: (number(KEY_APPLIED_INDEX)?, number(KEY_APPLIED_TERM)?) })
+    let value = table.get(KEY).map_err(|e| storage_error(path, "read", e))?;
+    let value = value.ok_or_else(|| corrupt(path, format!("it has no row {KEY:?}")))?;
+    let (crc, bytes) = value.value().split_at_checked(4).unwrap_or_default();
+    if crc != crc32c::crc32c(bytes).to_le_bytes() {
+        return Err(corrupt(path, "the checksum of the state does not match".to_owned()));
+    }
+    let unreadable = |error| corrupt(path, format!("the state is not readable: {error}"));
+    let row = Row::decode(bytes).map_err(unreadable)?;
+    let state = ClusterState::from_bytes(&row.state).map_err(unreadable)?;
+    Ok(StoredState { state, applied: (row.index, row.term) })
 }
 
 fn database_error(path: &Path, error: DatabaseError) -> StateStoreError {
@@ -306,9 +317,8 @@ fn unfinished(path: &Path) -> PathBuf {
 }
 
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("cluster");
-const KEY_STATE: &str = "state";
-const KEY_APPLIED_INDEX: &str = "applied_index";
-const KEY_APPLIED_TERM: &str = "applied_term";
+/// The only row: CRC32C of the rest, then an encoded [`Row`].
+const KEY: &str = "applied";
 
 #[cfg(test)]
 mod tests;
