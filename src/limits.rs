@@ -136,6 +136,14 @@ pub const ENTRY_CACHE_MAX_BYTES: usize = 4 << 20;
 /// Bytes of one log segment file; preallocated. At the limit: the next segment is used.
 pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
 
+/// Bytes of the very first segment of a log, so that the first start is fast and a cluster that
+/// writes little stays small. At the limit: the next segment, of full size.
+pub const LOG_FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+
+/// Bytes of a spare segment allocated at a time while the log is idle, so that an append never
+/// waits long behind it. At the limit: the next idle moment.
+pub const LOG_ALLOCATE_STEP_BYTES: u64 = 512 << 10;
+
 /// Files kept ready to become the next log segment; recycled ones count.
 /// At the limit: a segment that is no longer needed is removed instead.
 pub const LOG_SPARE_SEGMENTS: usize = 2;
