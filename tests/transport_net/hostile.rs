@@ -1,6 +1,11 @@
 //! Whatever arrives, the real peers are served.
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::future::Future;
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::time::TimeValLike as _;
 use raftctl::core::message::Message;
 use raftctl::limits;
 use raftctl::transport::PeerEvent;
@@ -66,6 +71,20 @@ fn resident_bytes() -> usize {
     pages * 4096
 }
 
+/// Runs a test in a process of its own, for limits and measurements that hold for all of it.
+fn in_own_process(name: &str, test: impl Future<Output = ()>) {
+    const CHILD: &str = "RAFTCTL_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(test);
+    }
+    let name = format!("hostile::{name}");
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = child.args(["--exact", &name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[tokio::test]
 async fn strangers_that_send_anything_are_closed() {
     let mut scene = Scene::new().await;
@@ -122,8 +141,13 @@ async fn half_a_greeting_is_not_waited_for_for_ever() {
     scene.works().await;
 }
 
-#[tokio::test]
-async fn thousands_of_idle_connections_cost_little_and_keep_nobody_out() {
+#[test]
+fn thousands_of_idle_connections_cost_little_and_keep_nobody_out() {
+    let name = "thousands_of_idle_connections_cost_little_and_keep_nobody_out";
+    in_own_process(name, thousands_of_idle_connections());
+}
+
+async fn thousands_of_idle_connections() {
     const IDLE: u64 = 2000;
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, most.min(65536), most).unwrap();
@@ -153,8 +177,53 @@ async fn thousands_of_idle_connections_cost_little_and_keep_nobody_out() {
     assert!(grown < 16 << 20, "{grown} bytes for {IDLE} idle connections");
 }
 
-#[tokio::test]
-async fn a_slow_sender_of_large_frames_costs_no_memory() {
+#[test]
+fn a_want_of_descriptors_is_said_once_and_costs_no_loop() {
+    in_own_process("a_want_of_descriptors_is_said_once_and_costs_no_loop", want_of_descriptors());
+}
+
+async fn want_of_descriptors() {
+    let (log, _guard) = Log::capture();
+    let (listeners, members) = members(2);
+    let [one, two] = <[_; 2]>::try_from(listeners).unwrap();
+    let n2 = StandIn::new(two, &members, 2, 102);
+    // The connections are made before anybody accepts, so their own descriptors are there.
+    let mut wires = Vec::new();
+    for _ in 0..20 {
+        wires.push(n2.open(1).await);
+    }
+    let mut last = wires.pop().unwrap();
+    last.send(FrameType::Hello, &n2.greeting(1, ConnectionKind::Control)).await;
+    let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd() as u64;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, next + 5, most).unwrap();
+    let before = cpu_time();
+    let n1 = Node::start(one, &members, 1, 101);
+    // The first five are accepted, say nothing, and make room after the time for a handshake.
+    wires[0].closed().await;
+    let used = cpu_time() - before;
+    assert!(used < limits::HANDSHAKE_TIMEOUT / 4, "{used:?} of processor time");
+    let about = |line: &&String| line.contains("cannot accept connections");
+    assert_eq!(log.lines().iter().filter(about).count(), 1, "{:#?}", log.lines());
+    setrlimit(Resource::RLIMIT_NOFILE, most.min(65536), most).unwrap();
+    let (kind, _) = last.receive().await.expect("an answer");
+    assert_eq!(kind, FrameType::Welcome);
+    assert_eq!(log.lines().iter().filter(about).count(), 1, "{:#?}", log.lines());
+    drop(n1);
+}
+
+fn cpu_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+    let times = [usage.user_time(), usage.system_time()];
+    times.iter().map(|t| Duration::from_micros(t.num_microseconds() as u64)).sum()
+}
+
+#[test]
+fn a_slow_sender_of_large_frames_costs_no_memory() {
+    in_own_process("a_slow_sender_of_large_frames_costs_no_memory", slow_sender());
+}
+
+async fn slow_sender() {
     let mut scene = Scene::new().await;
     let mut bulk = scene.third.dial(1, ConnectionKind::Bulk).await;
     let before = resident_bytes();

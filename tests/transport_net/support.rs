@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io::Write;
 use std::net::TcpListener as StdListener;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use raftctl::core::message::{Entry, Kind, Message};
@@ -15,6 +17,7 @@ use raftctl::transport::{self, Identity, Known, Peer, PeerEvent, TransportHandle
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// Long enough for a loaded machine, short enough for a person.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -113,7 +116,7 @@ impl Node {
         }
     }
 
-    /// Waits until `peer` is connected and says which of its processes; other events are passed over.
+    /// Waits until `peer` is connected and says which of its processes; passes over the rest.
     pub async fn connected(&mut self, peer: u64) -> u64 {
         loop {
             match self.next().await {
@@ -140,6 +143,45 @@ impl Node {
             }
         };
         soon("delivery", arrive).await;
+    }
+}
+
+/// Warnings of the current thread.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub fn capture() -> (Log, tracing::subscriber::DefaultGuard) {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Write::write(&mut *self.0.lock().unwrap(), bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Log;
+
+    fn make_writer(&'a self) -> Log {
+        self.clone()
     }
 }
 
