@@ -39,16 +39,16 @@ impl Network {
         let mut network = Network { prefix, nodes, hands: None };
         let bridge = network.bridge();
         ip(&["netns", "add", &bridge])?;
-        ip(&["-n", &bridge, "link", "add", "br", "type", "bridge"])?;
-        ip(&["-n", &bridge, "link", "set", "br", "up"])?;
+        ip(&["-n", &bridge, "link", "add", "name", "switch", "type", "bridge"])?;
+        ip(&["-n", &bridge, "link", "set", "dev", "switch", "up"])?;
         for at in 0..nodes {
             let (node, cable) = (network.node(at), cable(at));
             ip(&["netns", "add", &node])?;
             ip(&[
-                "-n", &bridge, "link", "add", &cable, "type", "veth", "peer", "name", "eth0",
-                "netns", &node,
+                "-n", &bridge, "link", "add", "name", &cable, "type", "veth", "peer", "name",
+                "eth0", "netns", &node,
             ])?;
-            ip(&["-n", &bridge, "link", "set", &cable, "master", "br", "up"])?;
+            ip(&["-n", &bridge, "link", "set", "dev", &cable, "master", "switch", "up"])?;
             let address = format!("{}/24", network.address(at));
             ip(&["-n", &node, "address", "add", &address, "dev", "eth0"])?;
             ip(&["-n", &node, "link", "set", "eth0", "up"])?;
@@ -78,12 +78,12 @@ impl Network {
 
     /// Cuts node `at` off.
     pub fn cut(&mut self, at: usize) -> Result<()> {
-        self.order(&format!("link set {} nomaster\n", cable(at)))
+        self.order(&format!("link set dev {} nomaster\n", cable(at)))
     }
 
     /// Connects node `at` again.
     pub fn heal(&mut self, at: usize) -> Result<()> {
-        self.order(&format!("link set {} master br\n", cable(at)))
+        self.order(&format!("link set dev {} master switch\n", cable(at)))
     }
 
     fn order(&mut self, line: &str) -> Result<()> {
