@@ -12,6 +12,13 @@
 //! | 1 | `consensus` | the only folder that names the raft crate; synchronous |
 //! | 0 | `core`, `config`, `limits` | pure: no runtime, clock, files or randomness |
 
+pub mod cli;
+pub mod config;
+pub mod consensus;
 pub mod core;
+pub mod dbus;
+pub mod events;
 pub mod limits;
 pub mod node;
+pub mod storage;
+pub mod transport;

@@ -1,3 +1,5 @@
-//! The command line. The work is done in the library.
+//! The command line. Everything is in [`raftctl::cli`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    raftctl::cli::main()
+}

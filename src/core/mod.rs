@@ -6,6 +6,8 @@
 pub mod command;
 pub mod id;
 pub mod message;
+pub mod rng;
+pub mod role;
 pub mod state;
 pub mod time;
 

@@ -1,4 +1,20 @@
 //! Floor 3: one task owns the replica; everybody else holds a [`handle::NodeHandle`].
+//!
+//! [`Node`] is the synchronous whole: events in, ordered effects out. `driver` runs it over real
+//! disks and sockets; the simulator runs the same value over simulated ones.
 
+pub mod disk;
+mod duties;
+pub mod event;
+mod flush;
 pub mod handle;
+pub mod machine;
+#[expect(clippy::module_inception, reason = "the node is what this floor is about")]
+mod node;
+mod publish;
+mod recover;
 pub mod status;
+mod transfer;
+
+pub use node::{Member, Node, NodeConfig};
+pub use recover::recover;

@@ -1,0 +1,145 @@
+//! The cluster that `raftctl cluster start` makes when there is none: three nodes on loopback.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use crate::cli::exit::Exit;
+use crate::limits;
+
+/// The file an operator keeps beside the work that the cluster is for.
+const OWN_FILE: &str = "raftctl-cluster.toml";
+/// The file that is made when there is no other.
+const MADE_FILE: &str = ".raftctl/cluster.toml";
+
+/// The configuration file to use: `wanted`, else one of the two in `directory`. Without any it is
+/// made if `make`, saying so on `out`.
+pub fn choose(
+    wanted: Option<&Path>,
+    directory: &Path,
+    make: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<PathBuf> {
+    if let Some(path) = wanted {
+        return Ok(directory.join(path));
+    }
+    let (own, made) = (directory.join(OWN_FILE), directory.join(MADE_FILE));
+    if own.exists() {
+        return Ok(own);
+    }
+    if made.exists() {
+        return Ok(made);
+    }
+    if !make {
+        let message = format!(
+            "no cluster here: expected --config FILE, RAFTCTL_CLUSTER_CONFIG, ./{OWN_FILE} or \
+             ./{MADE_FILE}; \"raftctl cluster start\" makes the last one"
+        );
+        return Err(Exit::Usage.because(message));
+    }
+    let text = three_nodes(free_ports(FIRST_PORT, out)?);
+    create(&made, &text).map_err(|error| {
+        let message = format!("{}: {error}: expected to create it", made.display());
+        Exit::Failure.because(message)
+    })?;
+    writeln!(out, "made {}", made.display())?;
+    Ok(made)
+}
+
+/// The first of three neighbouring free ports on loopback, from `first` on.
+fn free_ports(first: u16, out: &mut dyn Write) -> anyhow::Result<u16> {
+    for triple in 0..limits::LOCAL_PORT_TRIPLES {
+        let base = first + 3 * triple;
+        match (base..base + 3).find_map(|port| Some((port, taken(port)?))) {
+            None => return Ok(base),
+            Some((port, error)) => {
+                writeln!(out, "port {port} cannot be used ({error}), trying {}", base + 3)?;
+            }
+        }
+    }
+    let last = first + 3 * limits::LOCAL_PORT_TRIPLES - 1;
+    let message = format!("no three neighbouring free ports on 127.0.0.1 from {first} to {last}");
+    Err(Exit::Failure.because(message))
+}
+
+fn taken(port: u16) -> Option<io::Error> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).err()
+}
+
+fn three_nodes(first: u16) -> String {
+    let mut text = String::from(
+        "# Three nodes on this host, made by \"raftctl cluster start\". Change it as you like.\n\
+         # What they keep is in cluster.d beside this file.\n\n[cluster]\nmembers = {",
+    );
+    for (at, comma) in [(1, ","), (2, ","), (3, "")] {
+        write!(text, " n{at} = \"127.0.0.1:{}\"{comma}", first + at - 1)
+            .expect("text can be written to");
+    }
+    text.push_str(" }\n\n[nodes.n1]\n[nodes.n2]\n[nodes.n3]\n");
+    text.push_str("\n# [events]\n# leader = \"leader.sh\"\n");
+    text
+}
+
+/// Creates the file whole or not at all, and never in place of another.
+fn create(path: &Path, text: &str) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    let temporary = path.with_extension(format!("toml.{}", std::process::id()));
+    fs::write(&temporary, text)?;
+    let linked = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary)?;
+    match linked {
+        // Another command was quicker; its file is as good.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    }
+}
+
+const FIRST_PORT: u16 = 7101;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ConfigFile;
+
+    #[test]
+    fn the_made_file_is_a_good_configuration() {
+        let file = ConfigFile::parse(&three_nodes(7104), "cluster.toml", Path::new("/x")).unwrap();
+        let addresses: Vec<_> = file.nodes().iter().map(|c| c.node.address.to_string()).collect();
+        assert_eq!(addresses, ["127.0.0.1:7104", "127.0.0.1:7105", "127.0.0.1:7106"]);
+        assert_eq!(file.nodes()[0].node.socket(), Path::new("/x/cluster.d/n1/run/bus"));
+    }
+
+    #[test]
+    fn a_taken_port_is_named_and_the_next_three_are_tried() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut said = Vec::new();
+        let found = free_ports(port, &mut said).unwrap();
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains(&format!("port {port} cannot be used")), "{said}");
+        assert!(found >= port + 3);
+    }
+
+    #[test]
+    fn files_are_found_in_their_order_and_made_only_on_request() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        let choose =
+            |wanted: Option<&str>, make| choose(wanted.map(Path::new), at, make, &mut io::sink());
+        let error = choose(None, false).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Usage);
+        assert_eq!(choose(None, true).unwrap(), at.join(MADE_FILE));
+        let made = fs::read_to_string(at.join(MADE_FILE)).unwrap();
+        assert_eq!(choose(None, true).unwrap(), at.join(MADE_FILE));
+        assert_eq!(fs::read_to_string(at.join(MADE_FILE)).unwrap(), made);
+        create(&at.join(MADE_FILE), "other").unwrap();
+        assert_eq!(fs::read_to_string(at.join(MADE_FILE)).unwrap(), made);
+        fs::write(at.join(OWN_FILE), "").unwrap();
+        assert_eq!(choose(None, false).unwrap(), at.join(OWN_FILE));
+        assert_eq!(choose(Some("x.toml"), false).unwrap(), at.join("x.toml"));
+        assert_eq!(fs::read_dir(at.join(".raftctl")).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,91 @@
+//! `raftctl list`: the agents on this host.
+
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+
+use super::discover::{Found, Instance};
+use super::output::{Cell, Failure, Format, STAR, Style, Table, exit, print};
+use crate::dbus::client::{Client, ClientError, block_on};
+use crate::dbus::describe::Describe;
+use crate::limits;
+
+/// One line of the list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Listed {
+    /// Name of the node.
+    pub name: String,
+    /// Its private bus.
+    pub socket: String,
+    /// What the agent says about itself.
+    pub status: Option<Describe>,
+    /// Why it says nothing.
+    pub error: Option<String>,
+}
+
+/// Lists the agents that answer, and those that should but do not.
+pub fn run(found: &Found, format: Format) -> Result<u8, Failure> {
+    let listed = block_on(ask_all(found.instances()));
+    if listed.is_empty() {
+        return Err(found.nobody());
+    }
+    print(&render(&listed, format))?;
+    if found.instances().len() >= limits::CLIENT_INSTANCES_MAX {
+        eprintln!("raftctl: only the first {} are shown", limits::CLIENT_INSTANCES_MAX);
+    }
+    Ok(exit::OK)
+}
+
+async fn ask_all(instances: &[Instance]) -> Vec<Listed> {
+    let mut asked = JoinSet::new();
+    for instance in instances.iter().cloned() {
+        asked.spawn(ask(instance));
+    }
+    let mut listed: Vec<_> = asked.join_all().await.into_iter().flatten().collect();
+    listed.sort_by(|a, b| a.name.cmp(&b.name));
+    listed
+}
+
+/// `None` for a socket that an agent left behind.
+async fn ask(instance: Instance) -> Option<Listed> {
+    let answer = match Client::connect(&instance.socket, limits::CLIENT_CALL_TIMEOUT).await {
+        Ok(client) => client.describe().await,
+        Err(error) => Err(error),
+    };
+    let (name, socket) = (instance.name, instance.socket.display().to_string());
+    Some(match answer {
+        Err(ClientError::NotRunning { .. }) => return None,
+        Ok(status) => {
+            Listed { name: status.name.clone(), socket, status: Some(status), error: None }
+        }
+        Err(error) => Listed { name, socket, status: None, error: Some(error.to_string()) },
+    })
+}
+
+/// The list in the form asked for.
+pub fn render(listed: &[Listed], format: Format) -> String {
+    if let Some(json) = format.json(&listed) {
+        return json;
+    }
+    let mut table = Table::new(&["NODE", "CLUSTER", "ROLE", "LEADER", "SOCKET"]);
+    for Listed { name, socket, status, .. } in listed {
+        let (cluster, role, leader) = match status {
+            Some(status) => {
+                let role = match status.role.as_str() {
+                    "leader" => Cell(format!("leader {STAR}"), Style::Good),
+                    other => Cell::plain(other),
+                };
+                let leader = status.leader.as_deref();
+                (status.cluster_name.clone(), role, leader.unwrap_or("none").to_owned())
+            }
+            None => ("-".to_owned(), Cell("no answer".to_owned(), Style::Bad), "-".to_owned()),
+        };
+        let (name, socket) = (Cell::plain(name), Cell(socket.clone(), Style::Dim));
+        table.row(vec![name, Cell::plain(cluster), role, Cell::plain(leader), socket]);
+    }
+    let mut text = table.render(format);
+    if format.legend {
+        let noun = if listed.len() == 1 { "agent" } else { "agents" };
+        text += &format!("\n{} {noun} listed.\n", listed.len());
+    }
+    text
+}

@@ -1,0 +1,215 @@
+//! What the command line prints, and how: columns, colours, JSON, and the failures with their
+//! exit statuses.
+//!
+//! A reader that goes away (`raftctl list | head -1`) ends the program quietly and never panics.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::args::{Global, Json};
+use crate::dbus::client::ClientError;
+
+/// Exit statuses, documented in `raftctl --help`.
+pub mod exit {
+    /// Success.
+    pub const OK: u8 = 0;
+    /// Failure.
+    pub const FAILURE: u8 = 1;
+    /// Wrong usage.
+    pub const USAGE: u8 = 2;
+    /// No agent is running, or it does not answer.
+    pub const NOT_RUNNING: u8 = 3;
+    /// Not permitted.
+    pub const NOT_PERMITTED: u8 = 4;
+    /// The cluster has no leader.
+    pub const NO_LEADER: u8 = 5;
+    /// Timed out.
+    pub const TIMED_OUT: u8 = 6;
+}
+
+/// Why a verb did not succeed: one line for people, one number for scripts.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The line.
+    pub message: String,
+    /// The exit status.
+    pub status: u8,
+}
+
+impl Failure {
+    /// A failure with an exit status of its own.
+    pub fn new(status: u8, message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), status }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        let status = match &error {
+            ClientError::NotRunning { .. } | ClientError::Closed => exit::NOT_RUNNING,
+            ClientError::NotPermitted { .. } => exit::NOT_PERMITTED,
+            ClientError::TimedOut { .. } => exit::TIMED_OUT,
+            ClientError::NotUnderstood { .. } => exit::FAILURE,
+            ClientError::Refused { name, .. } => match name.as_str() {
+                "Stopping" | "Unreachable" => exit::NOT_RUNNING,
+                "TransferTimedOut" => exit::TIMED_OUT,
+                "InvalidArgument" | "UnknownMember" => exit::USAGE,
+                _ => exit::FAILURE,
+            },
+        };
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+        Failure::new(status, format!("{error}{}", source.unwrap_or_default()))
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        // Whoever read our output has seen enough.
+        let quiet = error.kind() == io::ErrorKind::BrokenPipe;
+        let message = if quiet { String::new() } else { format!("cannot print: {error}") };
+        Failure::new(if quiet { exit::OK } else { exit::FAILURE }, message)
+    }
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug)]
+pub struct Format {
+    /// JSON or text.
+    pub json: Json,
+    /// Column headers and footer.
+    pub legend: bool,
+    /// Escape sequences for colours.
+    pub colour: bool,
+}
+
+impl Format {
+    /// What the options, the environment and standard output ask for (no-color.org).
+    pub fn of_process(global: &Global) -> Format {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let colour = io::stdout().is_terminal() && !set("NO_COLOR") && !dumb;
+        Format { json: global.json, legend: !global.no_legend, colour }
+    }
+
+    /// `text` in `style`, if there are colours.
+    pub fn paint(self, style: Style, text: &str) -> String {
+        let code = match style {
+            Style::Plain => return text.to_owned(),
+            Style::Head => "4",
+            Style::Good => "1;32",
+            Style::Bad => "1;31",
+            Style::Dim => "2",
+        };
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// `value` as JSON in the mode asked for, with a line feed; `None` when text was asked for.
+    pub fn json<T: Serialize>(self, value: &T) -> Option<String> {
+        let text = match self.json {
+            Json::Off => return None,
+            Json::Short => serde_json::to_string(value),
+            Json::Pretty => serde_json::to_string_pretty(value),
+        };
+        Some(text.expect("what we print has only string keys") + "\n")
+    }
+}
+
+/// The look of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// As it is.
+    Plain,
+    /// A column header.
+    Head,
+    /// As it should be.
+    Good,
+    /// Needs attention.
+    Bad,
+    /// Unimportant.
+    Dim,
+}
+
+/// One cell of a table.
+#[derive(Clone, Debug)]
+pub struct Cell(pub String, pub Style);
+
+impl Cell {
+    /// A cell of plain text.
+    pub fn plain(text: impl Into<String>) -> Cell {
+        Cell(text.into(), Style::Plain)
+    }
+}
+
+/// Rows under column headers. A header that begins with `>` is for a column aligned to the right.
+#[derive(Debug)]
+pub struct Table {
+    headers: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table without rows.
+    pub fn new(headers: &[&'static str]) -> Table {
+        Table { headers: headers.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row with one cell for each column.
+    pub fn row(&mut self, cells: Vec<Cell>) {
+        assert_eq!(cells.len(), self.headers.len(), "a row has one cell for each column");
+        self.rows.push(cells);
+    }
+
+    /// The lines, columns two apart.
+    pub fn render(&self, format: Format) -> String {
+        let title = |column: usize| self.headers[column].trim_start_matches('>');
+        let widths: Vec<_> = (0..self.headers.len())
+            .map(|column| {
+                let cells = self.rows.iter().map(|row| width(&row[column].0));
+                cells.chain(format.legend.then(|| width(title(column)))).max().unwrap_or(0)
+            })
+            .collect();
+        let mut lines = String::new();
+        if format.legend {
+            let titles =
+                (0..widths.len()).map(|column| Cell(title(column).to_owned(), Style::Head));
+            lines += &self.line(titles.collect::<Vec<_>>().as_slice(), &widths, format);
+        }
+        for row in &self.rows {
+            lines += &self.line(row, &widths, format);
+        }
+        lines
+    }
+
+    fn line(&self, cells: &[Cell], widths: &[usize], format: Format) -> String {
+        let mut line = String::new();
+        for (column, Cell(text, style)) in cells.iter().enumerate() {
+            let gap = " ".repeat(widths[column] - width(text));
+            let last = column + 1 == cells.len();
+            let painted = format.paint(*style, text);
+            match (self.headers[column].starts_with('>'), last) {
+                (true, _) => line += &format!("{gap}{painted}"),
+                (false, false) => line += &format!("{painted}{gap}"),
+                (false, true) => line += &painted,
+            }
+            line += if last { "\n" } else { "  " };
+        }
+        line
+    }
+}
+
+/// Columns on a terminal: names and addresses are ASCII, and the star is one column wide.
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Writes `text` to standard output at once.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// The leader's mark.
+pub const STAR: &str = "★";

@@ -1,0 +1,198 @@
+//! `raftctl status [NODE]`: the cluster at a glance, or one node in detail.
+//!
+//! Everything comes from the agents: who leads is what the reachable node with the highest term
+//! says, not what the agent that was asked happens to believe.
+
+use serde::{Deserialize, Serialize};
+
+use super::discover::Found;
+use super::output::{Cell, Failure, Format, STAR, Style, Table, exit, print};
+use crate::core::NodeName;
+use crate::dbus::client::{Client, block_on};
+use crate::dbus::describe::{Describe, PeerView};
+
+/// The cluster as the local agent and its peers tell it: the JSON of `raftctl status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// Name of the cluster.
+    pub cluster_name: String,
+    /// Its identity, once committed.
+    pub cluster_id: Option<String>,
+    /// Who leads, if anyone.
+    pub leader: Option<String>,
+    /// The highest term seen.
+    pub term: u64,
+    /// Whether enough voters are there.
+    pub quorum: Quorum,
+    /// The node whose agent was asked.
+    pub asked: String,
+    /// Every member and what it says about itself.
+    pub nodes: Vec<PeerView>,
+}
+
+/// Whether enough voters are there to elect and to commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// Members with a vote.
+    pub voters: usize,
+    /// How many of them it takes.
+    pub needed: usize,
+    /// How many answered.
+    pub reachable: usize,
+    /// Whether these are enough.
+    pub held: bool,
+}
+
+/// Shows the cluster, or node `of`. The exit status tells whether there is a leader.
+pub fn run(found: &Found, format: Format, of: Option<&NodeName>) -> Result<u8, Failure> {
+    if let Some(of) = of {
+        let node = block_on(async {
+            let client = found.connect(Some(of.as_str())).await?;
+            Ok::<_, Failure>(client.describe_peer(of.as_str()).await?)
+        })?;
+        print(&render_node(&node, format))?;
+        return Ok(if node.leader.is_some() { exit::OK } else { exit::NO_LEADER });
+    }
+    let view = block_on(async {
+        let client = found.connect(None).await?;
+        ask(&client).await
+    })?;
+    print(&render(&view, format))?;
+    Ok(if view.leader.is_some() { exit::OK } else { exit::NO_LEADER })
+}
+
+async fn ask(client: &Client) -> Result<ClusterView, Failure> {
+    // Both questions are on their way before either is answered.
+    let (own, nodes) = tokio::join!(client.describe(), client.describe_cluster());
+    Ok(ClusterView::new(&own?, nodes?))
+}
+
+impl ClusterView {
+    /// What the agent of `own` and the `nodes` it asked say together.
+    pub fn new(own: &Describe, nodes: Vec<PeerView>) -> ClusterView {
+        let reachable = nodes.iter().filter_map(|view| view.status.as_ref());
+        let newest = reachable.chain([own]).max_by_key(|status| {
+            // In the same term, a leader knows best, then whoever knows of one.
+            (status.term, status.role == "leader", status.leader.is_some())
+        });
+        let newest = newest.unwrap_or(own);
+        let votes = |view: &&PeerView| view.kind != "learner";
+        let voters = nodes.iter().filter(votes).count();
+        let reachable = nodes.iter().filter(votes).filter(|view| view.status.is_some()).count();
+        let needed = voters / 2 + 1;
+        ClusterView {
+            cluster_name: own.cluster_name.clone(),
+            cluster_id: own.cluster_id.clone(),
+            leader: newest.leader.clone(),
+            term: newest.term,
+            quorum: Quorum { voters, needed, reachable, held: reachable >= needed },
+            asked: own.name.clone(),
+            nodes,
+        }
+    }
+}
+
+/// The cluster in the form asked for.
+pub fn render(view: &ClusterView, format: Format) -> String {
+    if let Some(json) = format.json(view) {
+        return json;
+    }
+    let mut table = Table::new(&["NODE", "ROLE", "ACTIVE", ">TERM", ">COMMIT", "ADDRESS", "STATE"]);
+    for node in &view.nodes {
+        table.row(row(view, node));
+    }
+    let mut text = format!("{}\n\n{}", headline(view, format), table.render(format));
+    if format.legend {
+        let noun = if view.nodes.len() == 1 { "node" } else { "nodes" };
+        text += &format!("\n{} {noun} listed, asked {}.\n", view.nodes.len(), view.asked);
+    }
+    text
+}
+
+fn headline(view: &ClusterView, format: Format) -> String {
+    let Quorum { voters, needed, reachable, held } = view.quorum;
+    let (mark, leader) = match &view.leader {
+        Some(leader) => {
+            (format.paint(Style::Good, "●"), format.paint(Style::Good, &format!("{leader} {STAR}")))
+        }
+        None => (format.paint(Style::Bad, "○"), format.paint(Style::Bad, "none")),
+    };
+    let word = if held { "yes" } else { "no" };
+    let word = format.paint(if held { Style::Plain } else { Style::Bad }, word);
+    format!(
+        "{mark} Cluster {}: leader {leader}, term {}, quorum {word} ({reachable} of {voters} \
+         voters reachable, {needed} needed)",
+        view.cluster_name, view.term
+    )
+}
+
+fn row(view: &ClusterView, node: &PeerView) -> Vec<Cell> {
+    let leads = view.leader.as_deref() == Some(&node.name);
+    let (name, address) = (Cell::plain(&node.name), Cell::plain(&node.address));
+    let Some(status) = &node.status else {
+        let none = || Cell("-".to_owned(), Style::Dim);
+        let role = if leads { Cell::plain(format!("leader {STAR}")) } else { none() };
+        let state = Cell("unreachable".to_owned(), Style::Bad);
+        return vec![name, role, none(), none(), none(), address, state];
+    };
+    let mut role = status.role.clone();
+    if node.kind == "witness" {
+        role += " (witness)";
+    }
+    let role = if leads { Cell(format!("{role} {STAR}"), Style::Good) } else { Cell::plain(role) };
+    let active =
+        if status.active { Cell("yes".to_owned(), Style::Good) } else { Cell::plain("no") };
+    vec![
+        name,
+        role,
+        active,
+        Cell::plain(status.term.to_string()),
+        Cell::plain(status.commit_index.to_string()),
+        address,
+        Cell::plain("up"),
+    ]
+}
+
+/// One node in detail in the form asked for.
+pub fn render_node(node: &Describe, format: Format) -> String {
+    if let Some(json) = format.json(node) {
+        return json;
+    }
+    let own = node.members.iter().find(|member| member.name == node.name);
+    let kind = own.map_or("not a member", |member| &member.kind);
+    let address = own.map_or("no address", |member| &member.address);
+    let leads = node.role == "leader";
+    let role = match leads {
+        true => format.paint(Style::Good, &format!("leader {STAR}")),
+        false => node.role.clone(),
+    };
+    let leader = match (&node.leader, &node.leader_address) {
+        (Some(leader), Some(address)) => format!("{leader} ({address})"),
+        (Some(leader), None) => leader.clone(),
+        (None, _) => format.paint(Style::Bad, "none"),
+    };
+    let token = node.token.map_or("none".to_owned(), |token| token.to_string());
+    let mark = match node.leader {
+        Some(_) => format.paint(Style::Good, "●"),
+        None => format.paint(Style::Bad, "○"),
+    };
+    let peers: Vec<_> = node.members.iter().filter(|member| member.name != node.name).collect();
+    let connected = peers.iter().filter(|member| member.connected).count();
+    let fields = [
+        ("Address", format!("{address} ({kind})")),
+        ("Role", role),
+        ("Active", if node.active { "yes" } else { "no" }.to_owned()),
+        ("Term", node.term.to_string()),
+        ("Token", token),
+        ("Leader", leader),
+        ("Log", format!("commit {}, applied {}", node.commit_index, node.applied_index)),
+        ("Peers", format!("{connected} of {} connected", peers.len())),
+        ("Cluster id", node.cluster_id.clone().unwrap_or_else(|| "not committed".to_owned())),
+        ("Version", node.version.clone()),
+    ];
+    let mut text = format!("{mark} Node {} of cluster {}\n", node.name, node.cluster_name);
+    for (name, value) in fields {
+        text += &format!("{name:>12}: {value}\n");
+    }
+    text
+}

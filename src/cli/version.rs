@@ -1,0 +1,11 @@
+//! `raftctl version`.
+
+use super::output::{Failure, Format, exit, print};
+
+/// Prints the version of this program.
+pub fn run(format: Format) -> Result<u8, Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    let json = format.json(&serde_json::json!({ "version": version }));
+    print(&json.unwrap_or_else(|| format!("raftctl {version}\n")))?;
+    Ok(exit::OK)
+}

@@ -1,0 +1,231 @@
+//! Every section and key of the configuration file, as data.
+//!
+//! The check for unknown keys, the "expected ..." of messages and the manual page
+//! raftctl.toml(5) all come from [`KEYS`]; a key that is not here does not exist.
+
+use crate::core::id::NAME_GRAMMAR;
+
+/// A section of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Name, as in `[name]`.
+    pub name: &'static str,
+    /// One line for the manual.
+    pub doc: &'static str,
+}
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A node or cluster name.
+    Name,
+    /// `host:port`.
+    Address,
+    /// A file or directory; relative to the directory of the configuration file.
+    Path,
+    /// A duration with unit.
+    Duration,
+    /// A table of member names and addresses.
+    Members,
+    /// A log level.
+    Level,
+    /// A log format.
+    Format,
+}
+
+impl Kind {
+    /// The type's name in the manual.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Name => "name",
+            Kind::Address => "address",
+            Kind::Path => "path",
+            Kind::Duration => "duration",
+            Kind::Members => "table of addresses",
+            Kind::Level => "level",
+            Kind::Format => "format",
+        }
+    }
+
+    /// What a value must look like, for messages.
+    pub const fn expected(self) -> &'static str {
+        match self {
+            Kind::Name => NAME_GRAMMAR,
+            Kind::Address => {
+                "host:port in quotes, for example \"192.0.2.1:7100\", \"[2001:db8::1]:7100\" or \
+                 \"db1.example:7100\""
+            }
+            Kind::Path => "a path in quotes, absolute or relative to this file",
+            Kind::Duration => "a duration with its unit in quotes, for example \"200ms\" or \"5s\"",
+            Kind::Members => "a table such as { n1 = \"192.0.2.1:7100\", n2 = \"192.0.2.2:7100\" }",
+            Kind::Level => "one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+            Kind::Format => "\"text\" or \"json\"",
+        }
+    }
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The section it belongs to.
+    pub section: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// The default, in words or as it would be written; `None`: the key is required or, for event
+    /// scripts and the log file, nothing happens without it (`doc` says which).
+    pub default: Option<&'static str>,
+    /// One line for the manual.
+    pub doc: &'static str,
+}
+
+impl Key {
+    /// The key `name` of `section`.
+    pub fn find(section: &str, name: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.section == section && key.name == name)
+    }
+}
+
+/// The sections this version knows.
+pub const SECTIONS: &[Section] = &[
+    Section { name: "node", doc: "This node; beside [nodes.NAME] tables, what they share." },
+    Section { name: "nodes", doc: "Several local nodes in one file: [nodes.NAME] as [node]." },
+    Section { name: "cluster", doc: "The cluster and its members; the same on every host." },
+    Section { name: "raft", doc: "Timing of the election; the same on every host." },
+    Section { name: "events", doc: "Scripts that run when the role of this node changes." },
+    Section { name: "log", doc: "What the agent writes about itself, and where." },
+];
+
+/// Sections that later versions will know; refused until then, so that nobody believes they work.
+pub const RESERVED: &[&str] = &["fence", "http", "health", "authority", "kv"];
+
+/// Every key.
+pub const KEYS: &[Key] = &[
+    key("node", "name", Kind::Name, None, "Name of this node, one of the members. Required."),
+    key(
+        "node",
+        "address",
+        Kind::Address,
+        Some("this member's address in the list"),
+        "Where the other members reach this node; equals its address in the list.",
+    ),
+    key(
+        "node",
+        "listen",
+        Kind::Address,
+        Some("the address"),
+        "Address to bind, when it differs from the one the others connect to.",
+    ),
+    key(
+        "node",
+        "state_directory",
+        Kind::Path,
+        Some("/var/lib/raftctl/NAME; with [nodes.NAME], FILE.d/NAME/state beside the file"),
+        "Where the log, the vote and the replicated state are kept. Beside [nodes.NAME] tables, \
+         the parent of one directory for each node.",
+    ),
+    key(
+        "node",
+        "runtime_directory",
+        Kind::Path,
+        Some("/run/raftctl/NAME; with [nodes.NAME], FILE.d/NAME/run beside the file"),
+        "Where the private socket is. Beside [nodes.NAME] tables, the parent of one directory \
+         for each node.",
+    ),
+    key("cluster", "name", Kind::Name, Some("main"), "Name of the cluster."),
+    key(
+        "cluster",
+        "members",
+        Kind::Members,
+        None,
+        "The 1 to 7 members by name, each with its address. Required.",
+    ),
+    key(
+        "raft",
+        "heartbeat",
+        Kind::Duration,
+        Some("a fifth of election_min, which is 40ms"),
+        "Pause between two heartbeats of the leader; a multiple of 10ms.",
+    ),
+    key(
+        "raft",
+        "election_min",
+        Kind::Duration,
+        Some("200ms"),
+        "Silence after which a leader counts as lost; 50ms to 60s, a multiple of 10ms, at least \
+         three heartbeats.",
+    ),
+    key(
+        "raft",
+        "election_max",
+        Kind::Duration,
+        Some("twice election_min, which is 400ms"),
+        "Latest moment for a follower to ask for votes; at least one and a half times \
+         election_min, at most 10min, a multiple of 10ms.",
+    ),
+    script("leader", "Script that runs when this node becomes leader. None by default."),
+    script("follower", "Script that runs when this node becomes follower. None by default."),
+    script("candidate", "Script that runs when this node becomes candidate. None by default."),
+    script("learner", "Script that runs when this node becomes learner. None by default."),
+    script("change", "Script that runs for every one of these events. None by default."),
+    key(
+        "events",
+        "timeout",
+        Kind::Duration,
+        Some("30s"),
+        "How long a script may run before its process group gets SIGTERM; at most 24h.",
+    ),
+    key(
+        "events",
+        "kill_after",
+        Kind::Duration,
+        Some("5s"),
+        "How long after SIGTERM the group gets SIGKILL; at most 24h.",
+    ),
+    key("log", "level", Kind::Level, Some("info"), "The least important level that is written."),
+    key("log", "file", Kind::Path, None, "File to append to. Standard error by default."),
+    key("log", "format", Kind::Format, Some("text"), "One line of text or of JSON for each event."),
+];
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    doc: &'static str,
+) -> Key {
+    Key { section, name, kind, default, doc }
+}
+
+const fn script(name: &'static str, doc: &'static str) -> Key {
+    key("events", name, Kind::Path, None, doc)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::EventName;
+
+    #[test]
+    fn every_key_is_once_in_a_known_section() {
+        for (at, key) in KEYS.iter().enumerate() {
+            assert!(SECTIONS.iter().any(|s| s.name == key.section), "{key:?}");
+            assert!(key.doc.ends_with('.'), "{key:?}");
+            let same = |k: &Key| (k.section, k.name) == (key.section, key.name);
+            assert!(!KEYS[..at].iter().any(same), "{key:?} twice");
+        }
+    }
+
+    #[test]
+    fn every_event_has_a_key() {
+        for event in EventName::ALL {
+            assert!(Key::find("events", event.as_str()).is_some(), "{event}");
+        }
+    }
+
+    #[test]
+    fn reserved_sections_are_not_known() {
+        assert!(RESERVED.iter().all(|r| SECTIONS.iter().all(|s| s.name != *r)));
+    }
+}

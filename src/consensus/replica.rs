@@ -1,0 +1,611 @@
+//! One replica: the engine, its log view, the guard and the election timer as one synchronous value.
+//!
+//! Calls that change it: [`Replica::step`] (a message), [`Replica::tick`] (time),
+//! [`Replica::propose`], [`Replica::read`], [`Replica::transfer`], [`Replica::leader_lost`]
+//! (evidence), and the acknowledgements [`Replica::persisted`], [`Replica::applied`],
+//! [`Replica::fetched`]. After any of them, [`Replica::ready`] until it returns `None`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use raft::eraftpb::{ConfState, MessageType};
+use raft::{RawNode, StateRole};
+use slog::o;
+
+use super::convert;
+use super::election::{Election, Timing};
+use super::guard::{self, Here, Refused};
+use super::log_view::LogView;
+use super::output::{FetchId, Output, Persist, Position, RaftRole, ReadReady};
+use crate::core::message::{Entry, HardState, Kind, Message, Snapshot, TermRuns};
+use crate::core::{Index, Instant, NodeId, Term};
+use crate::limits;
+
+/// Fetches under way at once. At the limit: the engine asks again at the next heartbeat answer.
+pub(super) const FETCHES_MAX: usize = 2 * limits::MEMBERS_MAX;
+
+/// A snapshot that was not acknowledged for this long is taken for lost and sent again.
+const SNAPSHOT_LOST_AFTER: Duration = Duration::from_secs(10);
+
+/// Settings of a replica.
+#[derive(Clone, Debug)]
+pub struct ReplicaConfig {
+    /// This node.
+    pub id: NodeId,
+    /// E: vote lease and check-quorum interval; a whole number of ticks.
+    pub election_min: Duration,
+    /// Longest pause before campaigning again after a failed election.
+    pub election_max: Duration,
+    /// Pause between heartbeats; a whole number of ticks.
+    pub heartbeat: Duration,
+    /// Granularity of the engine's clock.
+    pub tick: Duration,
+    /// Decides every random choice.
+    pub seed: u64,
+    /// Whether candidates are ignored while a leader is heard (liveness only).
+    pub vote_lease: bool,
+    /// Applied entries kept in memory, in bytes.
+    pub cache_max_bytes: usize,
+}
+
+/// What was durable when the node started.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    /// Term, vote, commit.
+    pub hard_state: HardState,
+    /// Position up to which the log was dropped; `(0, 0)` for none.
+    pub truncated: (Index, Term),
+    /// Terms from `truncated` to `last`.
+    pub terms: TermRuns,
+    /// Last index of the log; `truncated.0` if it is empty.
+    pub last: Index,
+    /// The end of the log, at least everything above `applied`, up to `last`.
+    pub tail: Vec<Entry>,
+    /// Last index that the durable state machine contains.
+    pub applied: Index,
+    /// Voters at `applied`.
+    pub voters: Vec<NodeId>,
+    /// Learners at `applied`.
+    pub learners: Vec<NodeId>,
+}
+
+/// Why a replica cannot start from what was recovered.
+#[derive(Debug, thiserror::Error)]
+pub enum StartRefused {
+    /// The state machine is ahead of the log.
+    #[error("the state machine has applied index {applied}, but the log ends at {last}")]
+    LogBehindState {
+        /// Durable applied index.
+        applied: Index,
+        /// Last index of the log.
+        last: Index,
+    },
+    /// The log does not reach back to what must be applied next.
+    #[error("the log starts at index {first}, but index {applied} is the last one applied")]
+    LogStartsTooLate {
+        /// First index of the log.
+        first: Index,
+        /// Durable applied index.
+        applied: Index,
+    },
+    /// The engine refused the settings.
+    #[error("the consensus engine refused its settings")]
+    Engine(#[source] raft::Error),
+}
+
+/// Why proposals were not appended. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeRefused {
+    /// Only the leader appends.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// A hand-over is under way.
+    #[error("leadership is being transferred")]
+    Transferring,
+    /// Too much is uncommitted (`limits::UNCOMMITTED_MAX_BYTES`).
+    #[error("too many bytes are waiting to be committed")]
+    Busy,
+    /// A proposal is empty or larger than `limits::ENTRY_MAX_BYTES`.
+    #[error("a proposal has {bytes} bytes; between 1 and {} are possible", limits::ENTRY_MAX_BYTES)]
+    Size {
+        /// Its size.
+        bytes: usize,
+    },
+}
+
+/// Why a transfer was not started. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferRefused {
+    /// Only the leader can hand over.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// The target is this node, a learner or no member.
+    #[error("the target cannot lead")]
+    BadTarget,
+    /// Another transfer is under way.
+    #[error("a transfer is under way")]
+    InProgress,
+}
+
+/// One member of the consensus group.
+pub struct Replica {
+    config: ReplicaConfig,
+    raw: RawNode<LogView>,
+    election: Election,
+    now: Instant,
+    last_tick: Instant,
+    last_leader: u64,
+    /// Turn whose term or vote is not durable yet.
+    vote_unsynced: Option<u64>,
+    /// Term and vote last handed out to be persisted.
+    handed_vote: (Term, u64),
+    number: u64,
+    snapshots_sent: BTreeMap<u64, Instant>,
+}
+
+impl Replica {
+    /// Starts from what was durable.
+    pub fn new(
+        config: ReplicaConfig,
+        recovered: Recovered,
+        now: Instant,
+    ) -> Result<Replica, StartRefused> {
+        let Recovered { mut hard_state, truncated, last, applied, .. } = recovered;
+        if applied > last {
+            return Err(StartRefused::LogBehindState { applied, last });
+        }
+        if truncated.0 > applied {
+            return Err(StartRefused::LogStartsTooLate { first: truncated.0 + 1, applied });
+        }
+        hard_state.commit = hard_state.commit.max(applied);
+        let fresh = hard_state.term == 0;
+        let ids = |members: &[NodeId]| members.iter().map(|m| m.0).collect::<Vec<_>>();
+        let conf_state = ConfState::from((ids(&recovered.voters), ids(&recovered.learners)));
+        let mut view = LogView::new(
+            convert::hard_state_to_engine(hard_state),
+            conf_state,
+            truncated,
+            recovered.terms,
+            last,
+            config.cache_max_bytes,
+        );
+        view.warm(recovered.tail.into_iter().map(convert::entry_to_engine).collect());
+        let timing = Timing {
+            election_min: config.election_min,
+            election_max: config.election_max,
+            tick: config.tick,
+        };
+        let logger = slog::Logger::root(slog::Discard, o!());
+        let raw = RawNode::new(&engine_config(&config, applied), view, &logger)
+            .map_err(StartRefused::Engine)?;
+        Ok(Replica {
+            election: Election::new(timing, config.vote_lease, config.seed, fresh, now),
+            config,
+            raw,
+            now,
+            last_tick: now,
+            last_leader: 0,
+            vote_unsynced: None,
+            handed_vote: (hard_state.term, hard_state.vote),
+            number: 0,
+            snapshots_sent: BTreeMap::new(),
+        })
+    }
+
+    /// Where the replica stands.
+    pub fn position(&self) -> Position {
+        let raft = &self.raw.raft;
+        let role = match raft.state {
+            StateRole::Follower => RaftRole::Follower,
+            StateRole::PreCandidate => RaftRole::PreCandidate,
+            StateRole::Candidate => RaftRole::Candidate,
+            StateRole::Leader => RaftRole::Leader,
+        };
+        let leader = (raft.leader_id != 0).then_some(NodeId(raft.leader_id));
+        let (commit, last) = (raft.raft_log.committed, raft.raft_log.last_index());
+        Position { role, term: raft.term, leader, commit, last }
+    }
+
+    /// On the leader: what each other member is known to have. Empty elsewhere.
+    pub fn matched(&self) -> BTreeMap<NodeId, Index> {
+        if self.raw.raft.state != StateRole::Leader {
+            return BTreeMap::new();
+        }
+        let progress = self.raw.raft.prs().iter();
+        progress.map(|(id, progress)| (NodeId(*id), progress.matched)).collect()
+    }
+
+    /// On the leader: members heard within the current check-quorum interval.
+    pub fn recently_active(&self, id: NodeId) -> bool {
+        self.raw.raft.prs().get(id.0).is_some_and(|progress| progress.recent_active)
+    }
+
+    /// First index that the log still has.
+    pub fn first_index(&self) -> Index {
+        self.raw.raft.raft_log.first_index()
+    }
+
+    /// Term of the entry at `index`, if the log still knows it.
+    pub fn term_of(&self, index: Index) -> Option<Term> {
+        self.raw.raft.raft_log.term(index).ok().filter(|term| *term != 0)
+    }
+
+    /// Voters of the membership in force.
+    pub fn voters(&self) -> Vec<NodeId> {
+        let mut ids: Vec<u64> = self.raw.raft.prs().conf().voters().ids().iter().collect();
+        ids.sort_unstable();
+        ids.into_iter().map(NodeId).collect()
+    }
+
+    /// Whether a transfer of leadership is under way, and to whom.
+    pub fn transferring_to(&self) -> Option<NodeId> {
+        self.raw.raft.lead_transferee.map(NodeId)
+    }
+
+    /// This node's place among those who may succeed the last leader, from 0.
+    fn rank(&self) -> u32 {
+        let before = |id: &u64| *id < self.config.id.0 && *id != self.last_leader;
+        self.raw.raft.prs().conf().voters().ids().iter().filter(before).count() as u32
+    }
+
+    /// Takes a message from a peer. A refused one changes nothing.
+    pub fn step(&mut self, now: Instant, message: Message) -> Result<(), Refused> {
+        self.advance(now);
+        let kind = self.check(&message)?;
+        let voting = matches!(kind, Kind::Vote | Kind::PreVote) && message.context.is_empty();
+        if voting && self.raw.raft.state != StateRole::Leader {
+            if self.in_vote_lease() {
+                self.election.park(message);
+                return Ok(());
+            }
+            // The lease is over or waived; the engine's own clock may not know.
+            self.raw.raft.election_elapsed = self.raw.raft.election_timeout();
+        }
+        self.engine_step(message, kind);
+        Ok(())
+    }
+
+    fn check(&self, message: &Message) -> Result<Kind, Refused> {
+        let raft = &self.raw.raft;
+        let here = Here {
+            id: raft.id,
+            is_member: &|id| raft.prs().get(id).is_some(),
+            term: raft.term,
+            leader: raft.leader_id,
+            committed: raft.raft_log.committed,
+            last: raft.raft_log.last_index(),
+            term_of: &|index| self.term_of(index),
+        };
+        guard::check(message, &here)
+    }
+
+    fn engine_step(&mut self, message: Message, kind: Kind) {
+        let (from, message_term) = (message.from, message.term);
+        let before = (self.raw.raft.state, self.raw.raft.vote, self.raw.raft.term);
+        let Some(message) = convert::message_to_engine(message, kind) else { return };
+        // The engine's errors here mean "dropped": a read without leader, an unknown peer.
+        let _ = self.raw.step(message);
+        let raft = &self.raw.raft;
+        if raft.leader_id != 0 {
+            self.last_leader = raft.leader_id;
+        }
+        let rank = self.rank();
+        let raft = &self.raw.raft;
+        let from_leader = matches!(kind, Kind::Append | Kind::Heartbeat | Kind::Snapshot)
+            && raft.leader_id == from
+            && raft.term == message_term;
+        let voted = raft.vote != 0
+            && raft.vote != raft.id
+            && (raft.vote, raft.term) != (before.1, before.2);
+        if from_leader {
+            self.election.heard_leader(self.now, rank);
+        } else if voted || (before.0 == StateRole::Leader && raft.state != StateRole::Leader) {
+            self.election.stand_back(self.now);
+        } else if kind == Kind::PreVote && self.promised_vote_to(from) {
+            self.election.promised(self.now, rank);
+        }
+    }
+
+    /// Whether the answer just queued grants a pre-vote.
+    fn promised_vote_to(&self, to: u64) -> bool {
+        self.raw.raft.msgs.last().is_some_and(|m| {
+            m.get_msg_type() == MessageType::MsgRequestPreVoteResponse && m.to == to && !m.reject
+        })
+    }
+
+    fn in_vote_lease(&self) -> bool {
+        self.lease_until().is_some_and(|until| self.now < until)
+    }
+
+    fn lease_until(&self) -> Option<Instant> {
+        let raft = &self.raw.raft;
+        let left = raft.election_timeout().saturating_sub(raft.election_elapsed) as u32;
+        let heard = (raft.leader_id != 0).then(|| self.last_tick + self.config.tick * left);
+        self.election.lease_until(heard, raft.leader_id, raft.term)
+    }
+
+    /// Runs the engine's clock up to `now` and campaigns when it is time. Call it when
+    /// [`Replica::next_deadline`] has come, AFTER the messages that were waiting.
+    pub fn tick(&mut self, now: Instant) {
+        self.advance(now);
+        self.retry_lost_snapshots();
+        if self.election.has_parked() && !self.in_vote_lease() {
+            self.step_parked();
+        }
+        let leads = self.raw.raft.state == StateRole::Leader;
+        if !leads && self.raw.raft.promotable() && self.now >= self.election.campaign_at() {
+            let rank = self.rank();
+            self.election.campaigning(self.now, rank);
+            let _ = self.raw.campaign();
+        }
+    }
+
+    /// When [`Replica::tick`] has something to do next.
+    pub fn next_deadline(&self) -> Instant {
+        let raft = &self.raw.raft;
+        let ticks = |count: usize| self.last_tick + self.config.tick * count.max(1) as u32;
+        if raft.state == StateRole::Leader {
+            let quorum = raft.election_timeout().saturating_sub(raft.election_elapsed);
+            if raft.prs().iter().len() == 1 {
+                return ticks(quorum);
+            }
+            let heartbeat = raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed());
+            return ticks(heartbeat.min(quorum));
+        }
+        let mut next = self.election.campaign_at();
+        if let Some(until) = self.lease_until().filter(|_| self.election.has_parked()) {
+            next = next.min(until);
+        }
+        if raft.promotable() { next } else { next.max(self.now + self.config.election_min) }
+    }
+
+    fn advance(&mut self, now: Instant) {
+        if now <= self.now {
+            return;
+        }
+        if now - self.now > self.config.election_min {
+            let rank = self.rank();
+            self.election.slept(now, rank);
+        }
+        self.now = now;
+        // A long sleep needs no more ticks than make a leader check its quorum twice.
+        let most = self.config.election_min * 4;
+        if now - self.last_tick > most {
+            self.last_tick = Instant(now.0 - most.as_nanos() as u64);
+        }
+        let led = self.raw.raft.state == StateRole::Leader;
+        while self.last_tick + self.config.tick <= now {
+            self.last_tick += self.config.tick;
+            self.raw.tick();
+        }
+        if led && self.raw.raft.state != StateRole::Leader {
+            self.election.stand_back(now);
+        }
+    }
+
+    fn step_parked(&mut self) {
+        for message in self.election.take_parked() {
+            let now = self.now;
+            let _ = self.step(now, message);
+        }
+    }
+
+    /// Evidence that `peer`'s process is gone: its connection closed and a redial was refused or
+    /// not answered. If it led, this node stops waiting for it (DESIGN 5.3).
+    pub fn leader_lost(&mut self, now: Instant, peer: NodeId) {
+        self.advance(now);
+        let raft = &self.raw.raft;
+        if peer.0 != self.last_leader || raft.state == StateRole::Leader {
+            return;
+        }
+        let term = raft.term;
+        let rank = self.rank();
+        self.election.lost_leader(now, peer.0, term, rank);
+        self.step_parked();
+    }
+
+    /// A quorum of voters can be reached; call it once after the start.
+    pub fn quorum_reachable(&mut self, now: Instant) {
+        self.advance(now);
+        if self.raw.raft.leader_id == 0 {
+            let rank = self.rank();
+            self.election.quorum_reachable(now, rank);
+        }
+    }
+
+    /// A message to `peer` was lost: probe before sending more.
+    pub fn unreachable(&mut self, peer: NodeId) {
+        self.raw.report_unreachable(peer.0);
+        if self.snapshots_sent.remove(&peer.0).is_some() {
+            self.raw.report_snapshot(peer.0, raft::SnapshotStatus::Failure);
+        }
+    }
+
+    fn retry_lost_snapshots(&mut self) {
+        let due = |sent: &Instant| self.now - *sent >= SNAPSHOT_LOST_AFTER;
+        let lost: Vec<u64> =
+            self.snapshots_sent.iter().filter(|(_, at)| due(at)).map(|(id, _)| *id).collect();
+        for id in lost {
+            self.snapshots_sent.remove(&id);
+            self.raw.report_snapshot(id, raft::SnapshotStatus::Failure);
+        }
+    }
+
+    /// Appends proposals as one batch; returns the index of the first and the term. They are
+    /// committed if and only if entries with that term are later committed at those indexes.
+    pub fn propose(
+        &mut self,
+        now: Instant,
+        proposals: Vec<Vec<u8>>,
+    ) -> Result<(Index, Term), ProposeRefused> {
+        self.advance(now);
+        let fits = |p: &Vec<u8>| !p.is_empty() && p.len() <= limits::ENTRY_MAX_BYTES;
+        if let Some(bad) = proposals.iter().find(|p| !fits(p)) {
+            return Err(ProposeRefused::Size { bytes: bad.len() });
+        }
+        if self.raw.raft.state != StateRole::Leader {
+            return Err(ProposeRefused::NotLeader);
+        }
+        if self.raw.raft.lead_transferee.is_some() {
+            return Err(ProposeRefused::Transferring);
+        }
+        let first = self.raw.raft.raft_log.last_index() + 1;
+        if proposals.is_empty() {
+            return Ok((first, self.raw.raft.term));
+        }
+        let mut message = raft::eraftpb::Message::default();
+        message.set_msg_type(MessageType::MsgPropose);
+        message.from = self.config.id.0;
+        let entry = |data| convert::entry_to_engine(Entry { term: 0, index: 0, data });
+        let entries: Vec<_> = proposals.into_iter().map(entry).collect();
+        message.set_entries(entries.into());
+        self.raw.step(message).map_err(|_| ProposeRefused::Busy)?;
+        Ok((first, self.raw.raft.term))
+    }
+
+    /// Asks for a linearizable read point (thesis 6.4). `context` must be unique; without a leader,
+    /// or before its first commit, the request is silently lost: use a deadline.
+    pub fn read(&mut self, now: Instant, context: u64) {
+        self.advance(now);
+        self.raw.read_index(context.to_be_bytes().to_vec());
+    }
+
+    /// Starts handing leadership to `to` (thesis 3.10).
+    pub fn transfer(&mut self, now: Instant, to: NodeId) -> Result<(), TransferRefused> {
+        self.advance(now);
+        let raft = &self.raw.raft;
+        if raft.state != StateRole::Leader {
+            return Err(TransferRefused::NotLeader);
+        }
+        if to == self.config.id || !raft.prs().conf().voters().contains(to.0) {
+            return Err(TransferRefused::BadTarget);
+        }
+        if raft.lead_transferee.is_some() {
+            return Err(TransferRefused::InProgress);
+        }
+        self.raw.transfer_leader(to.0);
+        Ok(())
+    }
+
+    /// The turns up to `number` are durable.
+    pub fn persisted(&mut self, number: u64) {
+        assert!(number <= self.number, "turn {number} has not been handed out");
+        if self.vote_unsynced.is_some_and(|turn| turn <= number) {
+            self.vote_unsynced = None;
+        }
+        self.raw.on_persist_ready(number);
+    }
+
+    /// Everything up to `index` is applied.
+    pub fn applied(&mut self, index: Index) {
+        self.raw.advance_apply_to(index);
+        self.raw.mut_store().trim(index);
+    }
+
+    /// The entries of a fetch, in answer to [`Output::fetches`]; empty if they are gone.
+    pub fn fetched(&mut self, id: FetchId, entries: Vec<Entry>) {
+        let entries = entries.into_iter().map(convert::entry_to_engine).collect();
+        if let Some(context) = self.raw.mut_store().deliver(id, entries) {
+            self.raw.on_entries_fetched(context);
+            self.raw.mut_store().forget_fetched();
+        }
+    }
+
+    /// The applied state, in answer to [`Output::snapshot_wanted`].
+    pub fn provide_snapshot(&mut self, index: Index, data: Vec<u8>) {
+        assert!(data.len() <= limits::SNAPSHOT_MAX_BYTES, "snapshot of {} bytes", data.len());
+        let term = self.term_of(index).expect("the applied position is in the log");
+        let conf_state = self.raw.raft.prs().conf().to_conf_state();
+        let (voters, learners) = (conf_state.voters, conf_state.learners);
+        let snapshot = Snapshot { index, term, voters, learners, data };
+        self.raw.mut_store().provide_snapshot(convert::snapshot_to_engine(snapshot));
+    }
+
+    /// Forgets the log up to `index`, which must be applied and durable in the state machine.
+    pub fn compact(&mut self, index: Index) {
+        assert!(index <= self.raw.raft.raft_log.applied, "only applied entries may be dropped");
+        self.raw.mut_store().compact(index);
+    }
+
+    /// What this turn asks for; `None` when there is nothing to do.
+    pub fn ready(&mut self) -> Option<Output> {
+        let mut output = Output::default();
+        let busy = self.raw.has_ready();
+        if busy {
+            self.engine_ready(&mut output);
+        }
+        output.number = self.number;
+        output.fetches = self.raw.mut_store().take_fetches();
+        output.snapshot_wanted = self.raw.mut_store().take_snapshot_wanted();
+        (busy || !output.fetches.is_empty() || output.snapshot_wanted).then_some(output)
+    }
+
+    fn persist_of(&mut self, ready: &mut raft::Ready) -> Persist {
+        let snapshot = (!ready.snapshot().is_empty())
+            .then(|| convert::snapshot_from_engine(ready.snapshot().clone()));
+        let entries = ready.entries().iter().cloned().map(convert::entry_from_engine).collect();
+        let hard_state = convert::hard_state_from_engine(&self.raw.raft.hard_state());
+        Persist { snapshot, entries, hard_state }
+    }
+
+    fn engine_ready(&mut self, output: &mut Output) {
+        let leads = self.raw.raft.state == StateRole::Leader;
+        let mut ready = self.raw.ready();
+        self.number = ready.number();
+        if !ready.snapshot().is_empty() {
+            self.raw.mut_store().install(ready.snapshot());
+        }
+        self.raw.mut_store().append(ready.entries());
+        if ready.must_sync() {
+            output.persist = Some(self.persist_of(&mut ready));
+            let vote = (self.raw.raft.term, self.raw.raft.vote);
+            if vote != self.handed_vote {
+                self.handed_vote = vote;
+                self.vote_unsynced = Some(self.number);
+            }
+        }
+        let durable_vote = self.vote_unsynced.is_none();
+        let mut messages = ready.take_messages();
+        messages.extend(ready.take_persisted_messages());
+        for message in messages {
+            let answer = message.get_msg_type() == MessageType::MsgHeartbeatResponse;
+            let now = durable_vote && (leads || answer);
+            let Some(message) = convert::message_from_engine(message) else { continue };
+            if message.snapshot.is_some() {
+                self.snapshots_sent.insert(message.to, self.now);
+            }
+            if now { output.send_now.push(message) } else { output.send_after.push(message) }
+        }
+        let committed = ready.take_committed_entries().into_iter();
+        output.committed = committed.map(convert::entry_from_engine).collect();
+        output.reads = ready.take_read_states().iter().filter_map(read_ready).collect();
+        self.raw.advance_append_async(ready);
+    }
+}
+
+/// The engine's settings; see DESIGN section 8 for each.
+fn engine_config(config: &ReplicaConfig, applied: Index) -> raft::Config {
+    let ticks = |time: Duration| (time.as_nanos() / config.tick.as_nanos()) as usize;
+    raft::Config {
+        id: config.id.0,
+        applied,
+        election_tick: ticks(config.election_min),
+        heartbeat_tick: ticks(config.heartbeat),
+        // The engine's own timer never fires; ours is in `election`.
+        min_election_tick: usize::MAX / 4,
+        max_election_tick: usize::MAX / 2,
+        check_quorum: true,
+        pre_vote: true,
+        max_size_per_msg: limits::APPEND_MAX_BYTES,
+        max_inflight_msgs: limits::APPEND_INFLIGHT_MESSAGES,
+        max_uncommitted_size: limits::UNCOMMITTED_MAX_BYTES,
+        max_committed_size_per_ready: limits::COMMITTED_PER_TURN_MAX_BYTES,
+        ..Default::default()
+    }
+}
+
+/// The context given to `Replica::read` comes back as 8 bytes.
+fn read_ready(state: &raft::ReadState) -> Option<ReadReady> {
+    let context = u64::from_be_bytes(state.request_ctx.as_slice().try_into().ok()?);
+    Some(ReadReady { context, index: state.index })
+}

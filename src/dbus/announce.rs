@@ -1,0 +1,136 @@
+//! Tells one connection about changes: `PropertiesChanged` first, the signal that names the
+//! change AFTER it, so that a listener of the signal reads the new properties.
+//!
+//! Relies on the node publishing a status BEFORE it broadcasts the change that led to it. Values
+//! that came and went between two turns of this task are not announced; a client too slow for
+//! `limits::CHANGE_BACKLOG` changes loses the oldest signals and still gets the properties.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+use zbus::Variant;
+use zbus::fdo::Properties;
+use zbus::names::InterfaceName;
+use zbus::object_server::SignalEmitter;
+
+use super::NODE_INTERFACE;
+use super::node::{Announced, NodeObject};
+use crate::core::NodeId;
+use crate::node::handle::NodeHandle;
+use crate::node::status::{Change, MemberStatus, NodeStatus};
+
+/// What one connection has been told, and where the news comes from.
+pub(super) struct Announcer {
+    status: watch::Receiver<Arc<NodeStatus>>,
+    changes: broadcast::Receiver<Change>,
+    seen: Arc<NodeStatus>,
+    told: Announced,
+}
+
+impl Announcer {
+    /// Starts to listen; everything from now on will be announced.
+    pub(super) fn new(handle: &NodeHandle) -> Announcer {
+        let changes = handle.changes();
+        let mut status = handle.watch();
+        let seen = status.borrow_and_update().clone();
+        let told = Announced::from(&*seen);
+        Announcer { status, changes, seen, told }
+    }
+
+    /// Announces until the node stops or the connection fails.
+    pub(super) async fn run(mut self, emitter: SignalEmitter<'_>) -> zbus::Result<()> {
+        loop {
+            // A new status wakes this task too, but a pending change says more: look there first.
+            tokio::select! {
+                biased;
+                change = self.changes.recv() => match change {
+                    Ok(change) => {
+                        self.tell_properties(&emitter).await?;
+                        self.tell_change(&emitter, &change).await?;
+                    }
+                    Err(RecvError::Lagged(lost)) => {
+                        tracing::warn!(lost, "a bus client is too slow for all changes, ignoring");
+                        self.tell_properties(&emitter).await?;
+                    }
+                    Err(RecvError::Closed) => return Ok(()),
+                },
+                changed = self.status.changed() => match changed {
+                    Ok(()) => self.tell_properties(&emitter).await?,
+                    Err(_) => return Ok(()),
+                },
+            }
+        }
+    }
+
+    async fn tell_properties(&mut self, emitter: &SignalEmitter<'_>) -> zbus::Result<()> {
+        let status = self.status.borrow_and_update().clone();
+        // A busy leader publishes a status for every commit: nothing is built for those.
+        if looks_same(&self.seen, &status) {
+            return Ok(());
+        }
+        let now = Announced::from(&*status);
+        self.seen = status;
+        let changed = differences(&self.told, &now);
+        if !changed.is_empty() {
+            let interface = InterfaceName::from_static_str_unchecked(NODE_INTERFACE);
+            let invalidated = Cow::Borrowed(&[][..]);
+            Properties::properties_changed(emitter, interface, changed, invalidated).await?;
+        }
+        self.told = now;
+        Ok(())
+    }
+
+    async fn tell_change(&self, emitter: &SignalEmitter<'_>, change: &Change) -> zbus::Result<()> {
+        match change {
+            Change::Role { old, new, term, token, reason, .. } => {
+                let token = token.map_or(0, |token| token.0);
+                let (old, new) = (old.as_str(), new.as_str());
+                NodeObject::signal_role(emitter, old, new, *term, token, reason).await
+            }
+            Change::Leader { old, new, term } => {
+                let (old, new) = (self.name_of(*old), self.name_of(*new));
+                NodeObject::signal_leader(emitter, &old, &new, *term).await
+            }
+        }
+    }
+
+    fn name_of(&self, id: Option<NodeId>) -> String {
+        let Some(NodeId(id)) = id else { return String::new() };
+        let member = self.told.members.iter().find(|member| member.0 == id);
+        member.map_or(String::new(), |member| member.1.clone())
+    }
+}
+
+/// Whether two statuses have the same announced properties; cheap, and allowed to say no.
+fn looks_same(a: &NodeStatus, b: &NodeStatus) -> bool {
+    let own = |s: &NodeStatus| (s.cluster_id, s.role, s.active, s.term, s.token, s.leader);
+    own(a) == own(b)
+        && a.members.len() == b.members.len()
+        && a.members.iter().zip(&b.members).all(|(a, b)| {
+            let seen = |m: &MemberStatus| (m.id, m.kind, m.connected);
+            seen(a) == seen(b) && a.name == b.name && a.address == b.address
+        })
+}
+
+/// The properties of `now` that are not what they were `before`.
+fn differences<'a>(before: &Announced, now: &'a Announced) -> HashMap<&'static str, Variant<'a>> {
+    let mut changed = HashMap::new();
+    let mut put = |differs: bool, name: &'static str, value: Variant<'a>| {
+        if differs {
+            changed.insert(name, value);
+        }
+    };
+    put(before.cluster_id != now.cluster_id, "ClusterId", Variant::from(now.cluster_id.as_str()));
+    put(before.role != now.role, "Role", Variant::from(now.role.as_str()));
+    put(before.active != now.active, "Active", Variant::from(now.active));
+    put(before.term != now.term, "Term", Variant::from(now.term));
+    put(before.token != now.token, "Token", Variant::from(now.token));
+    put(before.leader != now.leader, "Leader", Variant::from(now.leader.as_str()));
+    let address = Variant::from(now.leader_address.as_str());
+    put(before.leader_address != now.leader_address, "LeaderAddress", address);
+    put(before.members != now.members, "Members", Variant::from(now.members.clone()));
+    changed
+}

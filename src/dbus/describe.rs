@@ -1,0 +1,173 @@
+//! The JSON of `Describe()`, `DescribePeer()` and `DescribeCluster()`: a published format.
+//!
+//! The keys are stable: a later version may add keys, never remove or rename one, and readers
+//! skip what they do not know, so that agents of two versions can describe each other. The same
+//! text answers the transport's remote status request. The format is described in
+//! `docs/adr/0004-private-dbus.md`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::{Index, Term};
+use crate::node::status::{MemberStatus, NodeStatus};
+
+/// What a node says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Describe {
+    /// This node's name.
+    pub name: String,
+    /// This node's number.
+    pub id: u64,
+    /// Name of the cluster, from the configuration.
+    pub cluster_name: String,
+    /// Identity of the cluster in hexadecimal, once committed.
+    #[serde(default)]
+    pub cluster_id: Option<String>,
+    /// `follower`, `candidate`, `leader` or `learner`.
+    pub role: String,
+    /// Whether this node's activation is in force and it leads.
+    pub active: bool,
+    /// Current term.
+    pub term: Term,
+    /// Token of the activation in force, of whichever node.
+    #[serde(default)]
+    pub token: Option<u64>,
+    /// Name of the leader of the current term, if known.
+    #[serde(default)]
+    pub leader: Option<String>,
+    /// Its Raft address.
+    #[serde(default)]
+    pub leader_address: Option<String>,
+    /// Commit index.
+    #[serde(default)]
+    pub commit_index: Index,
+    /// Last applied index.
+    #[serde(default)]
+    pub applied_index: Index,
+    /// Version of the agent.
+    #[serde(default)]
+    pub version: String,
+    /// All members, in order of their numbers.
+    #[serde(default)]
+    pub members: Vec<DescribeMember>,
+}
+
+/// One member as the describing node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribeMember {
+    /// Name.
+    pub name: String,
+    /// Number.
+    pub id: u64,
+    /// Raft address.
+    pub address: String,
+    /// `voter`, `learner` or `witness`.
+    pub kind: String,
+    /// Whether the describing node has a working connection to it; `true` for itself.
+    pub connected: bool,
+    /// On the leader: last log index known to be replicated there.
+    #[serde(default)]
+    pub matched: Option<Index>,
+}
+
+/// One element of the array of `DescribeCluster()`: a member and its own view of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Name.
+    pub name: String,
+    /// Number.
+    pub id: u64,
+    /// Raft address.
+    pub address: String,
+    /// `voter`, `learner` or `witness`.
+    pub kind: String,
+    /// Why `status` is missing: the member did not answer in time, or answered nonsense.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// What the member says about itself; absent when it could not be asked.
+    #[serde(default)]
+    pub status: Option<Describe>,
+}
+
+impl Describe {
+    /// The status as text for other programs.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a description has only string keys")
+    }
+
+    /// Reads what another node says about itself. Unknown keys are skipped.
+    pub fn from_json(text: &str) -> Result<Describe, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
+impl From<&NodeStatus> for Describe {
+    fn from(status: &NodeStatus) -> Describe {
+        let leader = status.leader_member();
+        Describe {
+            name: status.name.to_string(),
+            id: status.id.0,
+            cluster_name: status.cluster_name.clone(),
+            cluster_id: status.cluster_id.map(|id| id.to_string()),
+            role: status.role.as_str().to_owned(),
+            active: status.active,
+            term: status.term,
+            token: status.token.map(|token| token.0),
+            leader: leader.map(|m| m.name.to_string()),
+            leader_address: leader.map(|m| m.address.to_string()),
+            commit_index: status.commit_index,
+            applied_index: status.applied_index,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            members: status.members.iter().map(DescribeMember::from).collect(),
+        }
+    }
+}
+
+impl From<&MemberStatus> for DescribeMember {
+    fn from(member: &MemberStatus) -> DescribeMember {
+        DescribeMember {
+            name: member.name.to_string(),
+            id: member.id.0,
+            address: member.address.to_string(),
+            kind: member.kind.as_str().to_owned(),
+            connected: member.connected,
+            matched: member.matched,
+        }
+    }
+}
+
+impl PeerView {
+    /// The view of `member` from its answer, the text of its own `Describe()`.
+    pub fn from_answer(member: &MemberStatus, answer: Result<Describe, String>) -> PeerView {
+        let (status, error) = match answer {
+            Ok(status) => (Some(status), None),
+            Err(error) => (None, Some(error)),
+        };
+        PeerView {
+            name: member.name.to_string(),
+            id: member.id.0,
+            address: member.address.to_string(),
+            kind: member.kind.as_str().to_owned(),
+            error,
+            status,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_of_a_newer_agent_is_understood() {
+        let text = r#"{"name":"n1","id":1,"cluster_name":"c","role":"leader","active":true,
+            "term":7,"a_key_of_the_future":{"deep":[1,2]}}"#;
+        let describe = Describe::from_json(text).unwrap();
+        assert_eq!((describe.name.as_str(), describe.term, describe.token), ("n1", 7, None));
+    }
+
+    #[test]
+    fn a_description_without_a_name_is_refused() {
+        let error = Describe::from_json(r#"{"id":1}"#).unwrap_err();
+        assert!(error.to_string().contains("name"), "{error}");
+    }
+}

@@ -1,0 +1,60 @@
+//! The errors of the D-Bus surface: the one place where errors of the node become names on the bus.
+//!
+//! A name is part of the interface and never changes its meaning; the text is for people and may.
+
+use crate::core::id::InvalidName;
+use crate::node::handle::{RemoteStatusError, TransferError};
+
+/// What a method of `org.raftctl.Agent1.*` can fail with: `org.raftctl.Agent1.Error.<variant>`.
+#[derive(Clone, Debug, PartialEq, Eq, zbus::DBusError)]
+#[zbus(prefix = "org.raftctl.Agent1.Error")]
+pub enum Error {
+    /// Only the leader can do this.
+    NotLeader(String),
+    /// No such member in the cluster.
+    UnknownMember(String),
+    /// The wanted successor cannot lead now.
+    NotEligible(String),
+    /// A transfer is already under way.
+    TransferInProgress(String),
+    /// The successor did not take over in time; nothing was changed.
+    TransferTimedOut(String),
+    /// The agent is stopping.
+    Stopping(String),
+    /// The member did not answer in time.
+    Unreachable(String),
+    /// An argument does not follow its grammar; the text names the argument and the value.
+    InvalidArgument(String),
+}
+
+impl Error {
+    /// An argument that does not follow its grammar.
+    pub fn invalid_argument(argument: &str, error: &InvalidName) -> Error {
+        Error::InvalidArgument(format!("argument {argument:?}: {error}"))
+    }
+}
+
+impl From<TransferError> for Error {
+    fn from(error: TransferError) -> Error {
+        let text = error.to_string();
+        match error {
+            TransferError::NotLeader { .. } => Error::NotLeader(text),
+            TransferError::UnknownMember { .. } => Error::UnknownMember(text),
+            TransferError::NotEligible { .. } => Error::NotEligible(text),
+            TransferError::InProgress { .. } => Error::TransferInProgress(text),
+            TransferError::TimedOut { .. } => Error::TransferTimedOut(text),
+            TransferError::Stopping => Error::Stopping(text),
+        }
+    }
+}
+
+impl From<RemoteStatusError> for Error {
+    fn from(error: RemoteStatusError) -> Error {
+        let text = error.to_string();
+        match error {
+            RemoteStatusError::UnknownMember { .. } => Error::UnknownMember(text),
+            RemoteStatusError::Unreachable { .. } => Error::Unreachable(text),
+            RemoteStatusError::Stopping => Error::Stopping(text),
+        }
+    }
+}

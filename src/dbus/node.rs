@@ -1,0 +1,250 @@
+//! The object `/org/raftctl/Agent1` with the interface `org.raftctl.Agent1.Node`.
+//!
+//! One instance for each connection: messages on a peer-to-peer connection carry no sender, so
+//! the object itself knows who is at the other end ([`PeerCreds`]). The committed form of the
+//! interface is `dbus/org.raftctl.Agent1.Node.xml`; a test compares. Who may connect at all is
+//! decided by [`super::private`].
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use zbus::object_server::SignalEmitter;
+
+use super::describe::{Describe, PeerView};
+use super::error::Error;
+use crate::core::NodeName;
+use crate::limits;
+use crate::node::handle::{NodeHandle, RemoteStatusError};
+use crate::node::status::{MemberStatus, NodeStatus};
+
+/// Who is at the other end of a connection (unix(7), `SO_PEERCRED`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCreds {
+    /// Effective user id at the time of connect.
+    pub uid: u32,
+    /// Process id; `None` where the kernel does not tell, for example from another pid namespace.
+    pub pid: Option<i32>,
+}
+
+/// A member as the property `Members` shows it: number, name, address, kind, connected.
+pub type MemberTuple = (u64, String, String, String, bool);
+
+/// The root object as one connection sees it.
+pub struct NodeObject {
+    handle: NodeHandle,
+    peer: PeerCreds,
+}
+
+impl NodeObject {
+    /// The object for the client `peer`.
+    pub fn new(handle: NodeHandle, peer: PeerCreds) -> NodeObject {
+        NodeObject { handle, peer }
+    }
+
+    /// What the member says about itself, this node included; its text when it is well formed.
+    async fn describe_member(
+        handle: &NodeHandle,
+        name: NodeName,
+    ) -> Result<Describe, RemoteStatusError> {
+        let status = handle.status();
+        if status.name == name {
+            return Ok(Describe::from(&*status));
+        }
+        let unreachable = |name: &NodeName| RemoteStatusError::Unreachable {
+            name: name.to_string(),
+            deadline_ms: limits::REMOTE_STATUS_TIMEOUT.as_millis() as u64,
+        };
+        // The node keeps the same deadline; this one also holds when its queue is full.
+        let asked = handle.remote_status(name.clone());
+        let answer = tokio::time::timeout(limits::REMOTE_STATUS_TIMEOUT, asked).await;
+        let text = answer.map_err(|_| unreachable(&name))??;
+        Describe::from_json(&text).map_err(|error| {
+            tracing::warn!(node = %name, %error, "status of a member is not understood, ignoring");
+            unreachable(&name)
+        })
+    }
+
+    async fn view_of(handle: NodeHandle, member: MemberStatus) -> PeerView {
+        let answer = NodeObject::describe_member(&handle, member.name.clone()).await;
+        PeerView::from_answer(&member, answer.map_err(|error| error.to_string()))
+    }
+
+    fn status(&self) -> Arc<NodeStatus> {
+        self.handle.status()
+    }
+}
+
+#[zbus::interface(name = "org.raftctl.Agent1.Node", introspection_docs = false)]
+impl NodeObject {
+    /// This node's state as JSON, see [`Describe`].
+    #[zbus(out_args("json"))]
+    fn describe(&self) -> String {
+        Describe::from(&*self.status()).to_json()
+    }
+
+    /// The state of member `node` as it tells it itself, as JSON, within
+    /// [`limits::REMOTE_STATUS_TIMEOUT`].
+    #[zbus(out_args("json"))]
+    async fn describe_peer(&self, node: &str) -> Result<String, Error> {
+        let name = parse_node("node", node)?;
+        Ok(NodeObject::describe_member(&self.handle, name).await?.to_json())
+    }
+
+    /// The state of every member as it tells it itself, as a JSON array of [`PeerView`] in the
+    /// order of their numbers. All are asked at once, each with the deadline of `DescribePeer`.
+    #[zbus(out_args("json"))]
+    async fn describe_cluster(&self) -> String {
+        let mut asked = JoinSet::new();
+        for member in self.status().members.iter().take(limits::MEMBERS_MAX) {
+            asked.spawn(NodeObject::view_of(self.handle.clone(), member.clone()));
+        }
+        let mut views = asked.join_all().await;
+        views.sort_by_key(|view| view.id);
+        serde_json::to_string(&views).expect("a description has only string keys")
+    }
+
+    /// Hands leadership to `node`, or to the best follower if it is empty; returns who leads then.
+    #[zbus(out_args("leader"))]
+    async fn transfer_leadership(&self, node: &str) -> Result<String, Error> {
+        let to = if node.is_empty() { None } else { Some(parse_node("node", node)?) };
+        let PeerCreds { uid, pid } = self.peer;
+        tracing::info!(uid, pid, to = node, "transfer of leadership requested");
+        Ok(self.handle.transfer(to).await?.to_string())
+    }
+
+    /// This node's name.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn name(&self) -> String {
+        self.status().name.to_string()
+    }
+
+    /// Name of the cluster.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn cluster_name(&self) -> String {
+        self.status().cluster_name.clone()
+    }
+
+    /// Version of the agent.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
+
+    /// Identity of the cluster in hexadecimal, empty before it is committed.
+    #[zbus(property)]
+    fn cluster_id(&self) -> String {
+        Announced::from(&*self.status()).cluster_id
+    }
+
+    /// `follower`, `candidate`, `leader` or `learner`.
+    #[zbus(property)]
+    fn role(&self) -> String {
+        Announced::from(&*self.status()).role
+    }
+
+    /// Whether this node's activation is in force and it leads.
+    #[zbus(property)]
+    fn active(&self) -> bool {
+        self.status().active
+    }
+
+    /// Current term.
+    #[zbus(property)]
+    fn term(&self) -> u64 {
+        self.status().term
+    }
+
+    /// Token of the activation in force, 0 for none.
+    #[zbus(property)]
+    fn token(&self) -> u64 {
+        Announced::from(&*self.status()).token
+    }
+
+    /// Name of the leader of the current term, empty if unknown.
+    #[zbus(property)]
+    fn leader(&self) -> String {
+        Announced::from(&*self.status()).leader
+    }
+
+    /// Its Raft address, empty if unknown.
+    #[zbus(property)]
+    fn leader_address(&self) -> String {
+        Announced::from(&*self.status()).leader_address
+    }
+
+    /// All members, in order of their numbers.
+    #[zbus(property)]
+    fn members(&self) -> Vec<MemberTuple> {
+        Announced::from(&*self.status()).members
+    }
+
+    /// Commit index; changes too often to be announced.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn commit_index(&self) -> u64 {
+        self.status().commit_index
+    }
+
+    /// Last applied index; changes too often to be announced.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn applied_index(&self) -> u64 {
+        self.status().applied_index
+    }
+
+    /// This node's role, or whether it is active, changed. Follows the `PropertiesChanged` that
+    /// tells the new values.
+    #[zbus(signal, name = "RoleChanged")]
+    pub async fn signal_role(
+        emitter: &SignalEmitter<'_>,
+        old: &str,
+        new: &str,
+        term: u64,
+        token: u64,
+        reason: &str,
+    ) -> zbus::Result<()>;
+
+    /// The leader that this node follows changed; empty names mean none.
+    #[zbus(signal, name = "LeaderChanged")]
+    pub async fn signal_leader(
+        emitter: &SignalEmitter<'_>,
+        old: &str,
+        new: &str,
+        term: u64,
+    ) -> zbus::Result<()>;
+}
+
+/// The properties whose changes are announced, as the bus shows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Announced {
+    pub(super) cluster_id: String,
+    pub(super) role: String,
+    pub(super) active: bool,
+    pub(super) term: u64,
+    pub(super) token: u64,
+    pub(super) leader: String,
+    pub(super) leader_address: String,
+    pub(super) members: Vec<MemberTuple>,
+}
+
+impl From<&NodeStatus> for Announced {
+    fn from(status: &NodeStatus) -> Announced {
+        let leader = status.leader_member();
+        let member = |m: &MemberStatus| {
+            let kind = m.kind.as_str().to_owned();
+            (m.id.0, m.name.to_string(), m.address.to_string(), kind, m.connected)
+        };
+        Announced {
+            cluster_id: status.cluster_id.map_or(String::new(), |id| id.to_string()),
+            role: status.role.as_str().to_owned(),
+            active: status.active,
+            term: status.term,
+            token: status.token.map_or(0, |token| token.0),
+            leader: leader.map_or(String::new(), |m| m.name.to_string()),
+            leader_address: leader.map_or(String::new(), |m| m.address.to_string()),
+            members: status.members.iter().map(member).collect(),
+        }
+    }
+}
+
+fn parse_node(argument: &str, value: &str) -> Result<NodeName, Error> {
+    value.parse().map_err(|error| Error::invalid_argument(argument, &error))
+}

@@ -1,0 +1,216 @@
+//! The socket under a connection of the private bus: what zbus 6.2.1 leaves unbounded is bounded
+//! here.
+//!
+//! zbus starts a task for each method call and accepts messages of 128 MiB. Here a message above
+//! `limits::DBUS_MESSAGE_MAX_BYTES` ends the connection before anything is allocated; the next
+//! call is not read before one of `limits::DBUS_CALLS_PER_CONNECTION_MAX` is answered, so that
+//! the rest waits in the kernel's buffer and finally in the client; and a client that does not
+//! read is let go after `limits::DBUS_WRITE_TIMEOUT`. Descriptors that a client attaches are
+//! closed by the kernel, because they are never received.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Semaphore;
+use zbus::Message;
+use zbus::connection::socket::{ReadHalf, Socket, Split, WriteHalf};
+use zbus::export::async_trait::async_trait;
+use zbus::message::Type;
+
+use crate::limits;
+
+/// An authenticated stream, with the bytes that were already read from it.
+#[derive(Debug)]
+pub(super) struct BoundedSocket {
+    stream: UnixStream,
+    early: Vec<u8>,
+}
+
+impl BoundedSocket {
+    /// A socket over `stream`, whose first bytes are `early`.
+    pub(super) fn new(stream: UnixStream, early: Vec<u8>) -> BoundedSocket {
+        BoundedSocket { stream, early }
+    }
+}
+
+impl Socket for BoundedSocket {
+    type ReadHalf = Reader;
+    type WriteHalf = Writer;
+
+    fn split(self) -> Split<Reader, Writer> {
+        let (read, write) = self.stream.into_split();
+        let calls = Arc::new(Calls {
+            free: Semaphore::new(limits::DBUS_CALLS_PER_CONNECTION_MAX),
+            without_reply: Mutex::new(VecDeque::new()),
+        });
+        let bytes = Bytes { stream: read, early: self.early };
+        Split::new(Reader { bytes, calls: calls.clone() }, Writer { stream: write, calls })
+    }
+}
+
+/// The calls that are running.
+#[derive(Debug)]
+struct Calls {
+    free: Semaphore,
+    /// Serials of running calls that want no reply.
+    without_reply: Mutex<VecDeque<u32>>,
+}
+
+impl Calls {
+    fn quiet(&self) -> std::sync::MutexGuard<'_, VecDeque<u32>> {
+        self.without_reply.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The reading half: one message at a time, if a call may run.
+#[derive(Debug)]
+pub(super) struct Reader {
+    bytes: Bytes,
+    calls: Arc<Calls>,
+}
+
+#[async_trait]
+impl ReadHalf for Reader {
+    async fn receive_message(
+        &mut self,
+        seq: u64,
+        already_received_bytes: &mut Vec<u8>,
+        already_received_fds: &mut Vec<OwnedFd>,
+    ) -> zbus::Result<Message> {
+        let permit = self.calls.free.acquire().await.map_err(|_| gone())?;
+        while already_received_bytes.len() < PRIMARY_HEADER_BYTES {
+            let mut chunk = [0; PRIMARY_HEADER_BYTES];
+            let room = PRIMARY_HEADER_BYTES - already_received_bytes.len();
+            let (read, _) = self.bytes.recvmsg(&mut chunk[..room]).await?;
+            if read == 0 {
+                return Err(gone().into());
+            }
+            already_received_bytes.extend_from_slice(&chunk[..read]);
+        }
+        let header = PrimaryHeader::read(already_received_bytes);
+        if header.total_bytes > limits::DBUS_MESSAGE_MAX_BYTES as u64 {
+            return Err(zbus::Error::ExcessData);
+        }
+        // zbus replies to some of the calls that want no reply, not to all. Here each gets one,
+        // which the writer keeps to itself, so that every call is counted to its end.
+        already_received_bytes[2] &= !NO_REPLY_EXPECTED;
+        let rest = self.bytes.receive_message(seq, already_received_bytes, already_received_fds);
+        let message = rest.await?;
+        if message.message_type() == Type::MethodCall {
+            // Given back by the writer, when the reply goes out.
+            permit.forget();
+            if header.no_reply {
+                self.calls.quiet().push_back(message.primary_header().serial_num().get());
+            }
+        }
+        Ok(message)
+    }
+}
+
+/// The bytes of the stream, for the message parser of zbus.
+#[derive(Debug)]
+struct Bytes {
+    stream: OwnedReadHalf,
+    early: Vec<u8>,
+}
+
+#[async_trait]
+impl ReadHalf for Bytes {
+    async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        if !self.early.is_empty() {
+            let count = self.early.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&self.early[..count]);
+            self.early.drain(..count);
+            return Ok((count, Vec::new()));
+        }
+        Ok((self.stream.read(buffer).await?, Vec::new()))
+    }
+}
+
+/// The writing half.
+#[derive(Debug)]
+pub(super) struct Writer {
+    stream: OwnedWriteHalf,
+    calls: Arc<Calls>,
+}
+
+#[async_trait]
+impl WriteHalf for Writer {
+    async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
+        let mut wanted = true;
+        if matches!(message.message_type(), Type::MethodReturn | Type::Error) {
+            self.calls.free.add_permits(1);
+            let serial = message.header().reply_serial().map(|serial| serial.get());
+            let mut quiet = self.calls.quiet();
+            if let Some(at) = quiet.iter().position(|quiet| Some(*quiet) == serial) {
+                quiet.remove(at);
+                wanted = false;
+            }
+        }
+        if !wanted {
+            return Ok(());
+        }
+        let sent = self.stream.write_all(message.data().bytes());
+        match tokio::time::timeout(limits::DBUS_WRITE_TIMEOUT, sent).await {
+            Ok(Ok(())) => Ok(()),
+            // Part of the message may be out: nothing sensible can follow it.
+            Ok(Err(error)) => self.give_up(error).await,
+            Err(_) => self.give_up(io::ErrorKind::TimedOut.into()).await,
+        }
+    }
+
+    async fn sendmsg(&mut self, buffer: &[u8], _fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        self.stream.write(buffer).await
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        let stream: &UnixStream = self.stream.as_ref();
+        nix::sys::socket::shutdown(
+            std::os::fd::AsRawFd::as_raw_fd(stream),
+            nix::sys::socket::Shutdown::Both,
+        )?;
+        Ok(())
+    }
+}
+
+impl Writer {
+    /// Shuts the socket down, which ends the reading half too.
+    async fn give_up(&mut self, error: io::Error) -> zbus::Result<()> {
+        // The calls that still run find the socket shut; there is nobody left to tell.
+        let _ = self.close().await;
+        Err(error.into())
+    }
+}
+
+/// The fixed start of a message and the length of its header fields (D-Bus specification,
+/// "Message Format").
+struct PrimaryHeader {
+    total_bytes: u64,
+    no_reply: bool,
+}
+
+impl PrimaryHeader {
+    /// Reads at least [`PRIMARY_HEADER_BYTES`]. A wrong byte order is left to the message parser.
+    fn read(bytes: &[u8]) -> PrimaryHeader {
+        let big_endian = bytes[0] == b'B';
+        let number = |at: usize| {
+            let word = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+            u64::from(if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) })
+        };
+        let (body, fields) = (number(4), number(12));
+        let header = (PRIMARY_HEADER_BYTES as u64 + fields).next_multiple_of(8);
+        PrimaryHeader { total_bytes: header + body, no_reply: bytes[2] & NO_REPLY_EXPECTED != 0 }
+    }
+}
+
+const PRIMARY_HEADER_BYTES: usize = 16;
+const NO_REPLY_EXPECTED: u8 = 1;
+
+fn gone() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
+}

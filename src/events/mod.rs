@@ -1,0 +1,199 @@
+//! Event scripts: programs of the user, run when the role of this node changes.
+//!
+//! Owns a thread of its own on which scripts are started, fed, watched and, if they take too long,
+//! ended. This is the *process* backend: scripts are children of the agent.
+//!
+//! Guarantees (`docs/adr/0005-event-scripts.md` says why):
+//! - one script at a time, in the order of events, coalesced to the newest state ([`queue`]);
+//! - a `leader` script that was started is followed by a `follower` script before another `leader`
+//!   script starts, and a `leader` script never starts when its leadership is known to be over;
+//! - whatever a script does (fail, hang, fork, print without end, not exist), [`Scripts::submit`]
+//!   returns at once and memory stays bounded.
+//!
+//! Does not: decide which events happen (`core::role` does), retry a failed script, or look after
+//! processes that left the script's process group.
+
+mod error;
+mod group;
+mod output;
+mod payload;
+mod process;
+mod queue;
+mod runner;
+mod status;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
+
+pub use crate::core::role::EventName;
+pub use error::{ScriptError, StartError};
+pub use status::{Finished, Outcome, Running, ScriptsStatus};
+
+use crate::limits;
+use process::Stop;
+use queue::Queue;
+
+/// What to run, and for how long.
+#[derive(Clone, Debug)]
+pub struct ScriptsConfig {
+    /// The script of each event; absolute paths. `change` runs after the script of every event.
+    pub scripts: BTreeMap<EventName, PathBuf>,
+    /// How long one script may run until its process group gets SIGTERM.
+    pub timeout: Duration,
+    /// How long it may take after SIGTERM until its process group gets SIGKILL.
+    pub kill_after: Duration,
+    /// Name of the cluster, as the scripts are told.
+    pub cluster: String,
+    /// Name of this node, as the scripts are told.
+    pub node: String,
+}
+
+/// One thing that happened, as the scripts are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occurrence {
+    /// The event; `change` is implied by every other and need not be submitted.
+    pub event: EventName,
+    /// The role that the event speaks of.
+    pub role: &'static str,
+    /// The role before. Only the first occurrence's counts: later ones are told the role of the
+    /// event that ran before them, so that the scripts see an unbroken chain.
+    pub old_role: &'static str,
+    /// Name of the leader, if known.
+    pub leader: Option<String>,
+    /// Raft address of the leader, if known.
+    pub leader_address: Option<String>,
+    /// Raft term.
+    pub term: u64,
+    /// Token of the activation in force, or of the one that ended.
+    pub token: Option<u64>,
+    /// Why, as a short phrase.
+    pub reason: &'static str,
+    /// When it happened, in microseconds since 1970 (CLOCK_REALTIME).
+    pub timestamp_usec: u64,
+}
+
+/// The running scripts of one agent. Dropping it without [`Scripts::stop`] kills what runs.
+#[derive(Debug)]
+pub struct Scripts {
+    shared: Arc<Shared>,
+    status: watch::Receiver<ScriptsStatus>,
+    /// `None` if no script is configured: there is nothing to run then.
+    runner: Option<Runner>,
+}
+
+#[derive(Debug)]
+struct Runner {
+    thread: JoinHandle<()>,
+    done: oneshot::Receiver<()>,
+}
+
+/// What the handle and the runner's thread share.
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// The queue has something to take, or the runner shall stop.
+    wake: Notify,
+    /// Set once, when the agent stops.
+    stop: watch::Sender<Option<Stop>>,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("a panic aborts, so the lock is never poisoned")
+    }
+}
+
+/// Starts the thread that runs the scripts. Nothing runs before the first [`Scripts::submit`].
+///
+/// # Errors
+/// If the thread or its runtime cannot be created. A script that is missing or cannot be run is no
+/// error here; it is logged when its event happens.
+pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
+    let shared = Arc::new(Shared {
+        queue: Mutex::new(Queue::default()),
+        wake: Notify::new(),
+        stop: watch::Sender::new(None),
+    });
+    let (publish, status) = watch::channel(ScriptsStatus::default());
+    if config.scripts.is_empty() {
+        return Ok(Scripts { shared, status, runner: None });
+    }
+    let (ready, is_ready) = mpsc::sync_channel(1);
+    let (finish, done) = oneshot::channel();
+    let theirs = Arc::clone(&shared);
+    let thread = std::thread::Builder::new()
+        .name("events".into())
+        .spawn(move || {
+            // Only this thread polls it: reading a script's endless output, or waiting for exec on
+            // a dead network file system, must not hold up the driver.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => {
+                    let _ = ready.send(Ok(()));
+                    runtime.block_on(runner::run(config, theirs, publish));
+                    let _ = finish.send(());
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            }
+        })
+        .map_err(|source| StartError::Thread { source })?;
+    let built = is_ready.recv().expect("the thread answers before it ends");
+    built.map_err(|source| StartError::Runtime { source })?;
+    Ok(Scripts { shared, status, runner: Some(Runner { thread, done }) })
+}
+
+impl Scripts {
+    /// Hands over what happened; returns at once. Of the events that wait, only the newest is
+    /// kept, and before it the demotion of a `leader` script that was started.
+    pub fn submit(&self, occurrence: Occurrence) {
+        if self.runner.is_none() {
+            return;
+        }
+        self.shared.queue().submit(occurrence);
+        self.shared.wake.notify_one();
+    }
+
+    /// What runs now and how the last script ended; intermediate values may be skipped.
+    pub fn status(&self) -> watch::Receiver<ScriptsStatus> {
+        self.status.clone()
+    }
+
+    /// Stops: nothing new begins except a demotion that is due. The script that runs may finish,
+    /// and after it the demotion, until `deadline` from now; then the process group of what still
+    /// runs is killed. If a demotion waits for the running script, that one gets half of the time.
+    /// Returns at the latest [`limits::SCRIPT_KILL_WAIT`] after the deadline.
+    pub async fn stop(mut self, deadline: Duration) {
+        self.begin_stop(deadline);
+        let Some(runner) = self.runner.take() else { return };
+        let most = deadline.saturating_add(limits::SCRIPT_KILL_WAIT);
+        if tokio::time::timeout(most, runner.done).await.is_ok() {
+            // It has said that it is done: this waits only for the thread to end.
+            let _ = runner.thread.join();
+        } else {
+            tracing::error!("a killed event script does not vanish, leaving it behind");
+        }
+    }
+
+    fn begin_stop(&self, deadline: Duration) {
+        let begun = Instant::now();
+        self.shared.queue().stop();
+        self.shared.stop.send_replace(Some(Stop::new(begun, deadline)));
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Drop for Scripts {
+    fn drop(&mut self) {
+        if self.runner.is_some() {
+            self.begin_stop(Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The work of the disk thread: writes in order, as few syncs as possible.
+//!
+//! Owns the log and the state machine's store. Persists that queue up behind a slow sync are
+//! merged into one write and one sync: this is the second half of the group commit, and what lets
+//! a disk that syncs in 60 ms keep up with many small turns. Synchronous; production runs it on a
+//! thread of its own, the simulator in its only thread.
+//!
+//! An error is never retried here: the process ends, and recovery decides what is true (a failed
+//! fsync leaves pages marked clean; retrying it proves nothing).
+
+use std::collections::VecDeque;
+
+use crate::consensus::{Fetch, Persist};
+use crate::core::message::{Entry, HardState, Snapshot};
+use crate::core::state::ClusterState;
+use crate::core::{Index, Term};
+use crate::storage::{Batch, LogError, LogStore};
+
+use super::event::Event;
+
+/// Keeps the applied state durable.
+pub trait StateKeeper {
+    /// Why it cannot.
+    type Error: std::error::Error;
+
+    /// Keeps `state`, applied up to `applied`; durable at the next [`StateKeeper::flush`].
+    fn keep(&mut self, state: &ClusterState, applied: (Index, Term)) -> Result<(), Self::Error>;
+
+    /// Makes durable what was kept; returns the durable applied index.
+    fn flush(&mut self) -> Result<Index, Self::Error>;
+
+    /// Replaces the state by a snapshot, durably.
+    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Self::Error>;
+}
+
+/// What the node asks of the disk.
+#[derive(Clone, Debug)]
+pub enum DiskRequest {
+    /// Write and sync; answered by [`Event::Persisted`].
+    Persist {
+        /// The turn to report.
+        number: u64,
+        /// What to write.
+        persist: Persist,
+    },
+    /// Read; answered by [`Event::Fetched`].
+    Fetch(Fetch),
+    /// Drop the log up to here.
+    Compact {
+        /// Last index to drop.
+        index: Index,
+        /// Its term.
+        term: Term,
+    },
+    /// Keep this state.
+    Keep {
+        /// The state.
+        state: ClusterState,
+        /// Position up to which it is applied.
+        applied: (Index, Term),
+    },
+}
+
+/// The disk failed; the process must end.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskFailed<E: std::error::Error + 'static> {
+    /// The log.
+    #[error("the log cannot be written or read")]
+    Log(#[source] LogError),
+    /// The state machine's store.
+    #[error("the state store cannot be written")]
+    Store(#[source] E),
+}
+
+/// Log, store and the requests waiting for them.
+pub struct DiskWorker<L, S> {
+    log: L,
+    store: S,
+    queue: VecDeque<DiskRequest>,
+    dirty: bool,
+}
+
+impl<L: LogStore, S: StateKeeper<Error: 'static>> DiskWorker<L, S> {
+    /// A worker with nothing to do.
+    pub fn new(log: L, store: S) -> Self {
+        DiskWorker { log, store, queue: VecDeque::new(), dirty: false }
+    }
+
+    /// Adds a request. The number of writes waiting is bounded by the node
+    /// (`limits::DISK_QUEUE_REQUESTS`), everything else by what those writes cause.
+    pub fn push(&mut self, request: DiskRequest) {
+        self.queue.push_back(request);
+    }
+
+    /// Whether requests are waiting.
+    pub fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Whether state is kept that is not durable yet.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// The waiting requests, oldest first.
+    pub fn queue(&self) -> &VecDeque<DiskRequest> {
+        &self.queue
+    }
+
+    /// The log, to look at or to tear down.
+    pub fn log_mut(&mut self) -> &mut L {
+        &mut self.log
+    }
+
+    /// The store.
+    pub fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Carries out the oldest request, together with those that can be merged with it.
+    pub fn step(&mut self) -> Result<Option<Event>, DiskFailed<S::Error>> {
+        let Some(request) = self.queue.pop_front() else { return Ok(None) };
+        match request {
+            DiskRequest::Persist { number, persist } => self.persist(number, persist).map(Some),
+            DiskRequest::Fetch(fetch) => self.fetch(fetch).map(Some),
+            DiskRequest::Compact { index, term } => {
+                // What is dropped must be durable in the store, whatever the node believed.
+                self.flush()?;
+                self.log.compact(index, term).map_err(DiskFailed::Log)?;
+                Ok(None)
+            }
+            DiskRequest::Keep { .. } if self.newer_state_waits() => Ok(None),
+            DiskRequest::Keep { state, applied } => {
+                self.store.keep(&state, applied).map_err(DiskFailed::Store)?;
+                self.dirty = true;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether a newer state is on its way, with no snapshot to be installed before it.
+    fn newer_state_waits(&self) -> bool {
+        for request in &self.queue {
+            match request {
+                DiskRequest::Keep { .. } => return true,
+                DiskRequest::Persist { persist, .. } if persist.snapshot.is_some() => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Makes the kept state durable, if any is not.
+    pub fn flush(&mut self) -> Result<Option<Event>, DiskFailed<S::Error>> {
+        if !self.dirty {
+            return Ok(None);
+        }
+        let index = self.store.flush().map_err(DiskFailed::Store)?;
+        self.dirty = false;
+        Ok(Some(Event::StateDurable { index }))
+    }
+
+    /// Idle: does now what would make a later append slow.
+    pub fn prepare(&mut self) -> Result<(), DiskFailed<S::Error>> {
+        match self.log.prepare() {
+            Err(error) if !error.is_retryable() => Err(DiskFailed::Log(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn persist(&mut self, number: u64, persist: Persist) -> Result<Event, DiskFailed<S::Error>> {
+        let Persist { snapshot, mut entries, mut hard_state } = persist;
+        if let Some(snapshot) = &snapshot {
+            // BEFORE the log forgets its entries; recovery mends a crash in between.
+            self.store.install(snapshot).map_err(DiskFailed::Store)?;
+            self.dirty = false;
+            let Snapshot { index, term, .. } = *snapshot;
+            self.log.install(index, term, hard_state).map_err(DiskFailed::Log)?;
+        }
+        let number = self.merge(number, &mut entries, &mut hard_state);
+        let batch = Batch { entries: &entries, hard_state: Some(hard_state) };
+        self.log.append(&batch, true).map_err(DiskFailed::Log)?;
+        Ok(Event::Persisted { number })
+    }
+
+    /// Takes the writes that wait behind this one into it. Reads and the rest stay, in order: they
+    /// only have to come after the writes before them.
+    fn merge(&mut self, number: u64, entries: &mut Vec<Entry>, last: &mut HardState) -> u64 {
+        let mut number = number;
+        let mut kept = VecDeque::new();
+        while let Some(request) = self.queue.pop_front() {
+            match request {
+                DiskRequest::Persist { number: next, persist } if persist.snapshot.is_none() => {
+                    if let Some(first) = persist.entries.first() {
+                        entries.truncate_from(first.index);
+                    }
+                    entries.extend(persist.entries);
+                    *last = persist.hard_state;
+                    number = next;
+                }
+                snapshot @ DiskRequest::Persist { .. } => {
+                    self.queue.push_front(snapshot);
+                    break;
+                }
+                other => kept.push_back(other),
+            }
+        }
+        while let Some(request) = kept.pop_back() {
+            self.queue.push_front(request);
+        }
+        number
+    }
+
+    fn fetch(&mut self, fetch: Fetch) -> Result<Event, DiskFailed<S::Error>> {
+        let high = fetch.high.min(self.log.last_index() + 1);
+        let there = fetch.low >= self.log.first_index() && fetch.low < high;
+        let entries = if there {
+            self.log.read(fetch.low, high, fetch.max_bytes).map_err(DiskFailed::Log)?
+        } else {
+            Vec::new()
+        };
+        Ok(Event::Fetched { id: fetch.id, entries })
+    }
+}
+
+trait TruncateFrom {
+    fn truncate_from(&mut self, index: Index);
+}
+
+impl TruncateFrom for Vec<Entry> {
+    /// Drops the entries that one at `index` supersedes.
+    fn truncate_from(&mut self, index: Index) {
+        let keep = self.partition_point(|entry| entry.index < index);
+        self.truncate(keep);
+    }
+}

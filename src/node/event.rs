@@ -1,0 +1,169 @@
+//! What happens to a node, and what it asks for: two closed lists.
+//!
+//! [`Event`]s go in one at a time, [`Effect`]s come out in the order in which they must be carried
+//! out. Carrying one out may take time (a sync, a message); its end, if it matters, is an event.
+
+use crate::consensus::{Fetch, FetchId, Persist};
+use crate::core::message::{Entry, Message};
+use crate::core::role::ScriptEvent;
+use crate::core::state::ClusterState;
+use crate::core::{ClusterId, Incarnation, Index, NodeId, NodeName, Term, Token};
+
+use super::handle::TransferError;
+use super::status::{Change, NodeStatus};
+
+/// Names a request whose answer is an [`Effect::Answer`]; chosen by the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// Everything that can happen to a node, except time.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A Raft message from a peer.
+    Message(Message),
+    /// The handshake with a peer is complete, or its process changed.
+    Connected {
+        /// The peer.
+        peer: NodeId,
+        /// Identity of its state directory.
+        incarnation: Incarnation,
+        /// Identity of its run.
+        process: u64,
+    },
+    /// A connection with a peer closed. Not yet evidence of anything.
+    Lost {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// A peer's connection closed and a redial was refused or not answered: its process is gone.
+    Silent {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// The persist of this turn, and all earlier ones, are durable.
+    Persisted {
+        /// The turn.
+        number: u64,
+    },
+    /// The entries of a fetch.
+    Fetched {
+        /// Which fetch.
+        id: FetchId,
+        /// The entries; empty if the log no longer has them.
+        entries: Vec<Entry>,
+    },
+    /// The state machine is durable up to here.
+    StateDurable {
+        /// Applied index of the durable state.
+        index: Index,
+    },
+    /// A client's command.
+    Propose {
+        /// Names the answer.
+        request: RequestId,
+        /// Payload of the entry.
+        data: Vec<u8>,
+    },
+    /// Hand leadership over.
+    Transfer {
+        /// Names the answer.
+        request: RequestId,
+        /// To whom; `None` for the best follower.
+        to: Option<NodeName>,
+    },
+    /// Hand over if this node leads, then stop.
+    Shutdown,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The proposal is committed and applied at this index.
+    Applied {
+        /// Where.
+        index: Index,
+    },
+    /// The proposal was not appended; it will never take effect.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Leadership changed before the outcome was known: it may or may not take effect.
+    Unknown,
+    /// Result of a transfer.
+    Transferred(Result<NodeName, TransferError>),
+}
+
+/// What the replicated state says about who may connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownMembers {
+    /// Identity of the cluster.
+    pub cluster_id: Option<ClusterId>,
+    /// Recorded incarnations.
+    pub incarnations: Vec<(NodeId, Incarnation)>,
+}
+
+/// Something to do on the host because of a role change, with what it needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consequence {
+    /// The event whose script is due, with the roles it speaks of.
+    pub script: ScriptEvent,
+    /// Term now.
+    pub term: Term,
+    /// Token of the activation in force.
+    pub token: Option<Token>,
+    /// The leader, if known.
+    pub leader: Option<NodeId>,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// What a node asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Hand this to the transport. May be lost.
+    Send(Message),
+    /// Write and sync, then report [`Event::Persisted`]. In order.
+    Persist {
+        /// The turn to report.
+        number: u64,
+        /// What to write.
+        persist: Persist,
+    },
+    /// Read entries from the log AFTER the persists above, then report [`Event::Fetched`].
+    Fetch(Fetch),
+    /// Keep this state; make it durable within `limits::STATE_FLUSH_INTERVAL`, then report
+    /// [`Event::StateDurable`].
+    Store {
+        /// The whole state.
+        state: ClusterState,
+        /// Position up to which it is applied.
+        applied: (Index, Term),
+    },
+    /// The log up to here may be dropped; it is durable in the state machine.
+    Compact {
+        /// Last index to drop.
+        index: Index,
+        /// Its term.
+        term: Term,
+    },
+    /// Answer a request.
+    Answer {
+        /// Which one.
+        request: RequestId,
+        /// With what.
+        answer: Answer,
+    },
+    /// Tell the transport who may connect.
+    Learn(KnownMembers),
+    /// Publish the status. BEFORE the changes of the same turn.
+    Publish(Box<NodeStatus>),
+    /// Tell subscribers.
+    Changed(Change),
+    /// Carry out a consequence of a role change, AFTER the status is published.
+    Act(Consequence),
+    /// Something an operator should read once.
+    Warn(String),
+    /// The node has handed over (or could not) and does nothing more.
+    Stopped,
+}

@@ -1,0 +1,360 @@
+//! The node: replica, state machine, duties of a leader and the requests of operators, as one
+//! synchronous value. Events and time go in, effects come out; the driver and the simulator run
+//! the same code.
+//!
+//! Guarantees the order of effects (`flush`), that a request gets exactly one answer, and that a
+//! proposal is answered as applied only AFTER it is committed and applied here.
+//!
+//! Does not do: I/O, clocks, chance. Does not decide what a role does to the host (`core::role`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::consensus::{Refused, Replica};
+use crate::core::message::{Entry, Kind, Message};
+use crate::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Term};
+use crate::limits;
+
+use super::event::{Answer, Effect, Event, KnownMembers, RequestId};
+use super::flush::Flush;
+use super::machine::StateMachine;
+use super::publish::Published;
+use super::transfer::Transfer;
+
+/// A member of the configured list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Number.
+    pub id: NodeId,
+    /// Name.
+    pub name: NodeName,
+    /// Raft address.
+    pub address: Address,
+}
+
+/// Settings and identities of a node.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// This node.
+    pub id: NodeId,
+    /// Name of the cluster.
+    pub cluster_name: String,
+    /// The configured members, this node among them, in order of their numbers.
+    pub members: Vec<Member>,
+    /// Identity of the state directory.
+    pub incarnation: Incarnation,
+    /// 16 random bytes of this run.
+    pub invocation: [u8; 16],
+    /// 16 random bytes: the cluster's identity if this node commits the first membership.
+    pub cluster_id_proposal: [u8; 16],
+    /// E: how long a transfer may take.
+    pub election_min: Duration,
+    /// Applied entries kept in the log for lagging followers.
+    pub log_keep_entries: u64,
+}
+
+/// A proposal that waits for its index to be applied.
+pub(super) struct Pending {
+    pub term: Term,
+    pub request: RequestId,
+}
+
+/// A peer with a complete handshake.
+pub(super) struct Peer {
+    pub incarnation: Incarnation,
+    process: u64,
+}
+
+/// One node of the cluster.
+pub struct Node<M> {
+    pub(super) config: NodeConfig,
+    pub(super) replica: Replica,
+    pub(super) machine: M,
+    pub(super) flush: Flush,
+    pub(super) connected: BTreeMap<NodeId, Peer>,
+    pub(super) applied: (Index, Term),
+    pub(super) pending: BTreeMap<Index, Pending>,
+    pub(super) transfer: Option<Transfer>,
+    pub(super) duty_until: Index,
+    pub(super) published: Published,
+    pub(super) stopping: Option<Instant>,
+    pub(super) stopped: bool,
+    pub(super) handing_over: bool,
+    processes: BTreeMap<NodeId, u64>,
+    last_refused: Option<(u64, std::mem::Discriminant<Refused>)>,
+    durable: Index,
+    compacted: Index,
+    quorum_seen: bool,
+    known: KnownMembers,
+    refused: u64,
+    dropped_busy: u64,
+}
+
+impl<M: StateMachine> Node<M> {
+    /// A node over a recovered replica and the state machine at `applied`.
+    pub fn new(config: NodeConfig, replica: Replica, machine: M, applied: (Index, Term)) -> Self {
+        let published = Published::starting(&config, &replica, &machine, applied.0);
+        let compacted = replica.first_index() - 1;
+        Node {
+            config,
+            replica,
+            machine,
+            flush: Flush::default(),
+            connected: BTreeMap::new(),
+            applied,
+            pending: BTreeMap::new(),
+            transfer: None,
+            duty_until: 0,
+            published,
+            stopping: None,
+            stopped: false,
+            handing_over: false,
+            processes: BTreeMap::new(),
+            last_refused: None,
+            durable: applied.0,
+            compacted,
+            quorum_seen: false,
+            known: KnownMembers::default(),
+            refused: 0,
+            dropped_busy: 0,
+        }
+    }
+
+    /// The replica, to look at.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// The state machine, to look at.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// The state machine, for a simulator that takes its recordings out.
+    pub fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
+    /// Appends that were dropped because the disk did not keep up.
+    pub fn dropped_appends(&self) -> u64 {
+        self.dropped_busy
+    }
+
+    /// Last applied position.
+    pub fn applied(&self) -> (Index, Term) {
+        self.applied
+    }
+
+    /// Messages refused because no correct peer sends them.
+    pub fn refused_messages(&self) -> u64 {
+        self.refused
+    }
+
+    /// Takes one event. Effects that must follow come from [`Node::turn`], which the caller runs
+    /// when it has no more events at hand (that is the group commit).
+    pub fn handle(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>) {
+        if self.stopped {
+            return;
+        }
+        match event {
+            Event::Message(message) => self.message(now, message, effects),
+            Event::Connected { peer, incarnation, process } => {
+                self.peer_connected(now, peer, Peer { incarnation, process });
+            }
+            Event::Lost { peer } => {
+                self.connected.remove(&peer);
+                self.replica.unreachable(peer);
+            }
+            Event::Silent { peer } => self.replica.leader_lost(now, peer),
+            Event::Persisted { number } => self.persisted(number, effects),
+            Event::Fetched { id, entries } => self.replica.fetched(id, entries),
+            Event::StateDurable { index } => self.state_durable(index, effects),
+            Event::Propose { request, data } => self.propose(now, request, data, effects),
+            Event::Transfer { request, to } => self.start_transfer(now, request, to, effects),
+            Event::Shutdown => self.start_stopping(now, effects),
+        }
+    }
+
+    /// Runs what time and the handled events ask for, until nothing is left to do now.
+    pub fn turn(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.stopped {
+            return;
+        }
+        if now >= self.replica.next_deadline() {
+            self.replica.tick(now);
+        }
+        loop {
+            while let Some(output) = self.replica.ready() {
+                self.flush_turn(output, effects);
+            }
+            if !self.duties(now) {
+                break;
+            }
+        }
+        self.handing_over = self.transfer.is_some();
+        self.check_transfer(now, effects);
+        self.learn(effects);
+        self.publish(effects);
+        self.check_stopping(now, effects);
+    }
+
+    /// When [`Node::turn`] must run even without an event.
+    pub fn next_deadline(&self) -> Instant {
+        let own = [self.transfer.as_ref().map(|t| t.deadline), self.stopping];
+        own.into_iter().flatten().fold(self.replica.next_deadline(), Instant::min)
+    }
+
+    fn message(&mut self, now: Instant, message: Message, effects: &mut Vec<Effect>) {
+        let from = message.from;
+        // A disk that does not keep up must not make the queue of writes grow: the leader sends
+        // appends again, heartbeats go on.
+        let appends = message.kind() == Kind::Append && !message.entries.is_empty();
+        if appends && self.flush.writes_waiting() >= limits::DISK_QUEUE_REQUESTS {
+            self.dropped_busy += 1;
+            return;
+        }
+        if let Err(refused) = self.replica.step(now, message) {
+            self.refused += 1;
+            // A line for each new reason, then for powers of two: a broken peer cannot fill a log.
+            let kind = (from, std::mem::discriminant(&refused));
+            if self.refused.is_power_of_two() || self.last_refused != Some(kind) {
+                self.last_refused = Some(kind);
+                let name = self.name_of(NodeId(from));
+                let text =
+                    format!("message from {name} refused ({} so far): {refused}", self.refused);
+                effects.push(Effect::Warn(text));
+            }
+        }
+    }
+
+    fn peer_connected(&mut self, now: Instant, peer: NodeId, info: Peer) {
+        let before = self.processes.insert(peer, info.process);
+        let restarted = before.is_some_and(|process| process != info.process);
+        self.connected.insert(peer, info);
+        if restarted {
+            // Another run of the same node: the one that led is gone.
+            self.replica.leader_lost(now, peer);
+        }
+        if !self.quorum_seen {
+            let voters = self.replica.voters();
+            let here = |id: &&NodeId| **id == self.config.id || self.connected.contains_key(id);
+            if voters.iter().filter(here).count() > voters.len() / 2 {
+                self.quorum_seen = true;
+                self.replica.quorum_reachable(now);
+            }
+        }
+    }
+
+    fn persisted(&mut self, number: u64, effects: &mut Vec<Effect>) {
+        let released = self.flush.persisted(number, effects);
+        if let Some(number) = released.number {
+            self.replica.persisted(number);
+        }
+        if let Some(snapshot) = released.snapshot {
+            let restored = self.machine.restore(snapshot.index, &snapshot.data);
+            restored.unwrap_or_else(|e| panic!("cannot restore snapshot: {e}"));
+            self.applied = (snapshot.index, snapshot.term);
+            self.durable = snapshot.index;
+            self.compacted = snapshot.index;
+            self.replica.applied(snapshot.index);
+            let later = self.pending.split_off(&(snapshot.index + 1));
+            for (_, gone) in std::mem::replace(&mut self.pending, later) {
+                effects.push(Effect::Answer { request: gone.request, answer: Answer::Unknown });
+            }
+        }
+    }
+
+    fn flush_turn(&mut self, output: crate::consensus::Output, effects: &mut Vec<Effect>) {
+        let snapshot_wanted = output.snapshot_wanted;
+        let writes = output.persist.is_some();
+        let number = output.number;
+        let committed = self.flush.turn(output, effects);
+        if !writes {
+            // Durable at once if nothing written before it is still under way.
+            let released = self.flush.persisted(0, effects);
+            if let Some(released) = released.number {
+                assert!(released <= number);
+                self.replica.persisted(released);
+            }
+        }
+        self.apply(committed, effects);
+        if snapshot_wanted && self.applied.0 > 0 {
+            self.replica.provide_snapshot(self.applied.0, self.machine.to_bytes());
+        }
+    }
+
+    fn apply(&mut self, committed: Vec<Entry>, effects: &mut Vec<Effect>) {
+        let Some(last) = committed.last().map(|e| (e.index, e.term)) else { return };
+        for entry in committed {
+            assert_eq!(entry.index, self.applied.0 + 1, "entries are applied in order, once");
+            if !entry.data.is_empty() {
+                let applied = self.machine.apply(entry.index, entry.term, &entry.data);
+                applied.unwrap_or_else(|e| panic!("cannot apply entry {}: {e}", entry.index));
+            }
+            self.applied = (entry.index, entry.term);
+            if let Some(pending) = self.pending.remove(&entry.index) {
+                let answer = if pending.term == entry.term {
+                    Answer::Applied { index: entry.index }
+                } else {
+                    Answer::Refused { reason: "superseded by another leader's entry".to_owned() }
+                };
+                effects.push(Effect::Answer { request: pending.request, answer });
+            }
+        }
+        self.replica.applied(last.0);
+        let state = self.machine.cluster().clone();
+        effects.push(Effect::Store { state, applied: last });
+    }
+
+    fn state_durable(&mut self, index: Index, effects: &mut Vec<Effect>) {
+        self.durable = self.durable.max(index);
+        let keep = self.config.log_keep_entries;
+        let target = self.durable.saturating_sub(keep);
+        // In steps: dropping entries one by one would wake the disk for nothing.
+        if target < self.compacted + keep / 8 + 1 {
+            return;
+        }
+        let Some(term) = self.replica.term_of(target) else { return };
+        self.compacted = target;
+        self.replica.compact(target);
+        effects.push(Effect::Compact { index: target, term });
+    }
+
+    fn propose(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        data: Vec<u8>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let refusal = if self.pending.len() >= limits::PENDING_PROPOSALS_MAX {
+            "too many proposals are waiting".to_owned()
+        } else {
+            match self.replica.propose(now, vec![data]) {
+                Ok((index, term)) => {
+                    if let Some(old) = self.pending.insert(index, Pending { term, request }) {
+                        // The log was truncated below that proposal; its entry is gone.
+                        let answer = Answer::Unknown;
+                        effects.push(Effect::Answer { request: old.request, answer });
+                    }
+                    return;
+                }
+                Err(refused) => refused.to_string(),
+            }
+        };
+        effects.push(Effect::Answer { request, answer: Answer::Refused { reason: refusal } });
+    }
+
+    fn learn(&mut self, effects: &mut Vec<Effect>) {
+        let cluster = self.machine.cluster();
+        let recorded = |id| cluster.incarnation(id).map(|incarnation| (id, incarnation));
+        let known = KnownMembers {
+            cluster_id: cluster.cluster_id(),
+            incarnations: cluster.members().iter().filter_map(|m| recorded(NodeId(m.id))).collect(),
+        };
+        if known != self.known {
+            self.known = known.clone();
+            effects.push(Effect::Learn(known));
+        }
+    }
+}

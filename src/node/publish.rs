@@ -1,0 +1,182 @@
+//! What the node tells the world: status, changes, and the consequences of a role.
+//!
+//! Once a turn, from the replica and the replicated state together: the role machine is told what
+//! was observed, and its actions become effects. AFTER the status is published, so that whoever is
+//! told can read what it was told.
+
+use crate::consensus::{RaftRole, Replica};
+use crate::core::Index;
+use crate::core::command::MemberKind;
+use crate::core::role::{Action, Observation, RoleMachine, State};
+
+use super::event::{Consequence, Effect};
+use super::machine::StateMachine;
+use super::node::{Node, NodeConfig};
+use super::status::{Change, MemberStatus, NodeStatus, Role};
+
+/// What was published last, and the role machine.
+pub(super) struct Published {
+    status: NodeStatus,
+    role: RoleMachine,
+}
+
+impl Published {
+    pub(super) fn starting<M: StateMachine>(
+        config: &NodeConfig,
+        replica: &Replica,
+        machine: &M,
+        applied: Index,
+    ) -> Self {
+        let position = replica.position();
+        let member = |m: &super::node::Member| MemberStatus {
+            id: m.id,
+            name: m.name.clone(),
+            address: m.address.clone(),
+            kind: MemberKind::Voter,
+            connected: m.id == config.id,
+            matched: None,
+        };
+        let own = config.members.iter().find(|m| m.id == config.id);
+        let status = NodeStatus {
+            name: own.expect("this node is a member").name.clone(),
+            id: config.id,
+            cluster_name: config.cluster_name.clone(),
+            cluster_id: machine.cluster().cluster_id(),
+            role: Role::Follower,
+            active: false,
+            term: position.term,
+            token: machine.cluster().activation().map(|a| a.token()),
+            leader: None,
+            commit_index: position.commit,
+            applied_index: applied,
+            members: config.members.iter().map(member).collect(),
+        };
+        Published { status, role: RoleMachine::new() }
+    }
+
+    /// The status published last.
+    pub(super) fn status(&self) -> &NodeStatus {
+        &self.status
+    }
+}
+
+impl<M: StateMachine> Node<M> {
+    /// The status published last.
+    pub fn status(&self) -> &NodeStatus {
+        self.published.status()
+    }
+
+    /// Tells what changed since the last turn.
+    pub(super) fn publish(&mut self, effects: &mut Vec<Effect>) {
+        let observation = self.observe();
+        let rule = self.published.role.observe(observation);
+        let old = self.published.status.clone();
+        self.refresh_status();
+        let new = self.published.status.clone();
+        if new != old {
+            effects.push(Effect::Publish(Box::new(new.clone())));
+        }
+        let reason = self.reason(&old, &new);
+        let mut scripts = rule.script_events();
+        for action in rule.actions {
+            match action {
+                Action::EmitRoleChanged => effects.push(Effect::Changed(Change::Role {
+                    old: old.role,
+                    new: new.role,
+                    active: new.active,
+                    term: new.term,
+                    token: new.token,
+                    reason,
+                })),
+                Action::RunScript(_) => effects.extend(scripts.next().map(|script| {
+                    Effect::Act(Consequence {
+                        script,
+                        term: new.term,
+                        token: new.token,
+                        leader: new.leader,
+                        reason,
+                    })
+                })),
+            }
+        }
+        if new.leader != old.leader {
+            let change = Change::Leader { old: old.leader, new: new.leader, term: new.term };
+            effects.push(Effect::Changed(change));
+        }
+    }
+
+    /// What the role machine is told: where the replica stands, and whether the activation in
+    /// force is this run's own.
+    fn observe(&self) -> Observation {
+        if self.stopped {
+            return Observation::Stops;
+        }
+        let position = self.replica.position();
+        match position.role {
+            RaftRole::Leader if self.is_activated(position.term) => {
+                let activation = self.machine.cluster().activation();
+                Observation::Activated(activation.expect("it is activated").token())
+            }
+            RaftRole::Leader => Observation::Elected,
+            RaftRole::Candidate | RaftRole::PreCandidate => Observation::Campaigns,
+            RaftRole::Follower if self.replica.voters().contains(&self.config.id) => {
+                Observation::Follows
+            }
+            RaftRole::Follower => Observation::Learns,
+        }
+    }
+
+    fn refresh_status(&mut self) {
+        let position = self.replica.position();
+        let matched = self.replica.matched();
+        let cluster = self.machine.cluster();
+        let status = &mut self.published.status;
+        let (role, active) = role_of(self.published.role.state());
+        status.role = role;
+        status.active = active;
+        status.term = position.term;
+        status.leader = position.leader.filter(|_| !self.stopped);
+        status.cluster_id = cluster.cluster_id();
+        status.token = cluster.activation().map(|a| a.token());
+        status.commit_index = position.commit;
+        status.applied_index = self.applied.0;
+        for member in &mut status.members {
+            let own = member.id == self.config.id;
+            member.connected = own || self.connected.contains_key(&member.id);
+            member.matched = matched.get(&member.id).copied();
+        }
+    }
+
+    fn reason(&self, old: &NodeStatus, new: &NodeStatus) -> &'static str {
+        if self.stopped {
+            return "stopping";
+        }
+        match (old.role, new.role) {
+            (_, Role::Leader) if new.active => "activation committed",
+            (_, Role::Leader) => "election won",
+            (Role::Leader, _) if self.handing_over => "leadership handed over",
+            (Role::Leader, _) if new.term > old.term => "another node leads a newer term",
+            (Role::Leader, _) => "quorum lost",
+            (_, Role::Candidate) => "no leader heard",
+            (Role::Candidate, Role::Follower) if new.leader.is_none() => "election not won",
+            (_, Role::Follower) => "following the leader",
+            (_, Role::Learner) => "learning the log",
+        }
+    }
+
+    /// The last word of a node that stops.
+    pub(super) fn stopping_published(&mut self, effects: &mut Vec<Effect>) {
+        self.publish(effects);
+    }
+}
+
+/// The Raft role and whether active, for a state of the role machine.
+fn role_of(state: State) -> (Role, bool) {
+    match state {
+        State::Starting | State::Follower | State::Stopped => (Role::Follower, false),
+        State::Candidate => (Role::Candidate, false),
+        State::Leader => (Role::Leader, false),
+        State::Active => (Role::Leader, true),
+        State::Learner => (Role::Learner, false),
+    }
+}

@@ -1,0 +1,365 @@
+//! The private bus as a client meets it: methods, errors, properties, signals.
+
+mod dbus_support;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::pin::Pin;
+
+use dbus_support::{DEADLINE, FakeNode, follower_of_three, leader_of_three, name};
+use raftctl::core::{NodeId, Token};
+use raftctl::dbus::client::{Client, ClientError, Signal};
+use raftctl::dbus::describe::Describe;
+use raftctl::dbus::{NODE_INTERFACE, ROOT_PATH};
+use raftctl::node::handle::{RemoteStatusError, Request, TransferError};
+use raftctl::node::status::{Change, Role};
+use zbus::export::futures_core::Stream as _;
+use zbus::message::Type;
+use zbus::{Connection, Message, MessageStream, OwnedVariant, connection};
+
+async fn connect(socket: &Path) -> Client {
+    Client::connect(socket, DEADLINE).await.unwrap()
+}
+
+async fn raw(socket: &Path) -> Connection {
+    let stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    connection::Builder::unix_stream(stream).p2p().build().await.unwrap()
+}
+
+async fn next(stream: &mut MessageStream) -> Message {
+    let next = std::future::poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx));
+    tokio::time::timeout(DEADLINE, next).await.unwrap().unwrap().unwrap()
+}
+
+async fn call<B: serde::Serialize + zbus::DynamicType>(
+    connection: &Connection,
+    interface: &str,
+    method: &str,
+    body: &B,
+) -> zbus::Result<Message> {
+    let call = connection.call_method(None::<&str>, ROOT_PATH, Some(interface), method, body);
+    tokio::time::timeout(DEADLINE, call).await.unwrap()
+}
+
+#[tokio::test]
+async fn describe_tells_the_status_of_the_node() {
+    let node = FakeNode::new(leader_of_three());
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let describe = connect(&socket).await.describe().await.unwrap();
+    assert_eq!(describe, Describe::from(&leader_of_three()));
+
+    // The keys are published: other programs read them.
+    let json: serde_json::Value = serde_json::from_str(&describe.to_json()).unwrap();
+    let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "active",
+        "applied_index",
+        "cluster_id",
+        "cluster_name",
+        "commit_index",
+        "id",
+        "leader",
+        "leader_address",
+        "members",
+        "name",
+        "role",
+        "term",
+        "token",
+        "version",
+    ];
+    assert_eq!(keys, expected);
+    let member = json["members"][2].as_object().unwrap();
+    let keys: Vec<_> = member.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["address", "connected", "id", "kind", "matched", "name"]);
+    assert_eq!((&json["token"], &json["active"]), (&42.into(), &true.into()));
+}
+
+#[tokio::test]
+async fn properties_have_the_documented_types() {
+    let mut status = leader_of_three();
+    (status.token, status.leader, status.cluster_id) = (None, None, None);
+    let node = FakeNode::new(status);
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let connection = raw(&socket).await;
+    let reply = call(&connection, "org.freedesktop.DBus.Properties", "GetAll", &(NODE_INTERFACE,));
+    let body = reply.await.unwrap().body();
+    let all: HashMap<String, OwnedVariant> = body.deserialize().unwrap();
+    let mut types: Vec<_> =
+        all.iter().map(|(name, value)| format!("{name} {}", value.value_signature())).collect();
+    types.sort();
+    let expected = [
+        "Active b",
+        "AppliedIndex t",
+        "ClusterId s",
+        "ClusterName s",
+        "CommitIndex t",
+        "Leader s",
+        "LeaderAddress s",
+        "Members a(tsssb)",
+        "Name s",
+        "Role s",
+        "Term t",
+        "Token t",
+        "Version s",
+    ];
+    assert_eq!(types, expected);
+    let text = |name: &str| String::try_from(all[name].try_clone().unwrap()).unwrap();
+    assert_eq!([text("Leader"), text("LeaderAddress"), text("ClusterId")], ["", "", ""]);
+    assert_eq!(u64::try_from(all["Token"].try_clone().unwrap()).unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_transfer_returns_the_new_leader() {
+    let mut node = FakeNode::new(leader_of_three());
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let client = connect(&socket).await;
+    let answer = async |node: &mut FakeNode| match node.request().await {
+        Request::Transfer { to, reply } => {
+            reply.send(Ok(name("n2"))).unwrap();
+            to
+        }
+        other => panic!("{other:?}"),
+    };
+    let (leader, asked) = tokio::join!(client.transfer(Some("n2")), answer(&mut node));
+    assert_eq!((leader.unwrap().as_str(), asked), ("n2", Some(name("n2"))));
+    let (leader, asked) = tokio::join!(client.transfer(None), answer(&mut node));
+    assert_eq!((leader.unwrap().as_str(), asked), ("n2", None));
+}
+
+#[tokio::test]
+async fn each_failure_of_a_transfer_has_its_name() {
+    let n2 = || "n2".to_owned();
+    let cases = [
+        (TransferError::NotLeader { leader: Some(n2()) }, "NotLeader", "n2"),
+        (
+            TransferError::UnknownMember { name: n2(), members: "n1, n3".to_owned() },
+            "UnknownMember",
+            "n1, n3",
+        ),
+        (TransferError::NotEligible { name: n2(), reason: "witness" }, "NotEligible", "witness"),
+        (TransferError::InProgress { to: n2() }, "TransferInProgress", "n2"),
+        (TransferError::TimedOut { name: n2(), waited_ms: 400 }, "TransferTimedOut", "400 ms"),
+        (TransferError::Stopping, "Stopping", "stopping"),
+    ];
+    let mut node = FakeNode::new(leader_of_three());
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let client = connect(&socket).await;
+    for (error, expected, detail) in cases {
+        let refuse = async {
+            let Request::Transfer { reply, .. } = node.request().await else { panic!() };
+            reply.send(Err(error)).unwrap();
+        };
+        let (result, ()) = tokio::join!(client.transfer(Some("n2")), refuse);
+        let Err(ClientError::Refused { name, message }) = result else { panic!("{result:?}") };
+        assert_eq!(name, expected);
+        assert!(message.contains(detail), "{message}");
+    }
+    // The full name, as other clients see it, and the argument it is about.
+    let connection = raw(&socket).await;
+    let error = call(&connection, NODE_INTERFACE, "TransferLeadership", &("N 2",)).await;
+    let Err(zbus::Error::MethodError(name, Some(text), _)) = error else { panic!("{error:?}") };
+    assert_eq!(name.as_str(), "org.raftctl.Agent1.Error.InvalidArgument");
+    assert!(text.contains("\"node\"") && text.contains("\"N 2\""), "{text}");
+    assert!(text.contains("lower-case letter"), "{text}");
+}
+
+#[tokio::test]
+async fn a_stopped_node_answers_that_it_is_stopping() {
+    let mut node = FakeNode::new(leader_of_three());
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let client = connect(&socket).await;
+    node.requests.close();
+    let Err(ClientError::Refused { name, .. }) = client.transfer(None).await else { panic!() };
+    assert_eq!(name, "Stopping");
+    let Err(ClientError::Refused { name, .. }) = client.describe_peer("n2").await else { panic!() };
+    assert_eq!(name, "Stopping");
+}
+
+#[tokio::test]
+async fn a_peer_is_described_by_itself() {
+    let mut node = FakeNode::new(leader_of_three());
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let client = connect(&socket).await;
+    let n2 = Describe::from(&follower_of_three(2));
+    let answer = async |node: &mut FakeNode, with: Result<String, RemoteStatusError>| {
+        let Request::RemoteStatus { reply, .. } = node.request().await else { panic!() };
+        reply.send(with).unwrap();
+    };
+    let (told, ()) = tokio::join!(client.describe_peer("n2"), answer(&mut node, Ok(n2.to_json())));
+    assert_eq!(told.unwrap(), n2);
+    // Itself is described without asking anyone.
+    assert_eq!(client.describe_peer("n1").await.unwrap().name, "n1");
+
+    let unknown = RemoteStatusError::UnknownMember { name: "n9".to_owned() };
+    let silent = RemoteStatusError::Unreachable { name: "n3".to_owned(), deadline_ms: 500 };
+    let cases = [
+        (Err(unknown), "UnknownMember"),
+        (Err(silent), "Unreachable"),
+        (Ok("not json".to_owned()), "Unreachable"),
+    ];
+    for (with, expected) in cases {
+        let (told, ()) = tokio::join!(client.describe_peer("n3"), answer(&mut node, with));
+        let Err(ClientError::Refused { name, .. }) = told else { panic!("{told:?}") };
+        assert_eq!(name, expected);
+    }
+    let Err(ClientError::Refused { name, message }) = client.describe_peer("").await else {
+        panic!()
+    };
+    assert_eq!(name, "InvalidArgument");
+    assert!(message.contains("\"node\""), "{message}");
+}
+
+#[tokio::test]
+async fn a_cluster_is_described_at_once_and_without_its_silent_members() {
+    let mut node = FakeNode::new(leader_of_three());
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let client = connect(&socket).await;
+    let n2 = Describe::from(&follower_of_three(2));
+    // Both peers are asked before either has answered; n3 never does.
+    let answer = async {
+        let (mut n2_reply, mut n3_reply) = (None, None);
+        while n2_reply.is_none() || n3_reply.is_none() {
+            let Request::RemoteStatus { of, reply } = node.request().await else { panic!() };
+            if of == name("n2") { n2_reply = Some(reply) } else { n3_reply = Some(reply) }
+        }
+        n2_reply.unwrap().send(Ok(n2.to_json())).unwrap();
+        n3_reply
+    };
+    let (views, _n3_reply) = tokio::join!(client.describe_cluster(), answer);
+    let views = views.unwrap();
+    assert_eq!(views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>(), ["n1", "n2", "n3"]);
+    assert_eq!(views[0].status.as_ref().unwrap().name, "n1");
+    assert_eq!(views[1].status, Some(n2));
+    assert_eq!(views[2].status, None);
+    let error = views[2].error.as_deref().unwrap();
+    assert!(error.contains("n3") && error.contains("500 ms"), "{error}");
+}
+
+/// `PropertiesChanged` of our interface, as (name, text of value) in order of names.
+fn properties_changed(message: &Message) -> Vec<(String, String)> {
+    assert_eq!(message.header().member().unwrap().as_str(), "PropertiesChanged");
+    let body = message.body();
+    let (interface, changed, gone): (String, HashMap<String, OwnedVariant>, Vec<String>) =
+        body.deserialize().unwrap();
+    assert_eq!((interface.as_str(), gone), (NODE_INTERFACE, vec![]));
+    let mut changed: Vec<_> =
+        changed.into_iter().map(|(name, value)| (name, value.to_string())).collect();
+    changed.sort();
+    changed
+}
+
+#[tokio::test]
+async fn properties_change_before_the_signal_that_names_the_change() {
+    let node = FakeNode::new(follower_of_three(2));
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let connection = raw(&socket).await;
+    let mut stream = MessageStream::from(&connection);
+    // The answer says that the connection is announced to.
+    call(&connection, NODE_INTERFACE, "Describe", &()).await.unwrap();
+    next(&mut stream).await;
+
+    // What changes all the time is not announced, and neither is nothing.
+    node.update(|status| status.commit_index += 1, None);
+    node.update(|status| status.applied_index += 1, None);
+    let role = Change::Role {
+        old: Role::Follower,
+        new: Role::Leader,
+        active: false,
+        term: 8,
+        token: Some(Token(42)),
+        reason: "election won",
+    };
+    let leader = Change::Leader { old: Some(NodeId(1)), new: Some(NodeId(2)), term: 8 };
+    let elected = |status: &mut raftctl::node::status::NodeStatus| {
+        (status.role, status.term, status.leader) = (Role::Leader, 8, Some(NodeId(2)));
+    };
+    node.update(elected, Some(role));
+    node.update(|_| (), Some(leader));
+    node.update(|status| status.members[2].connected = true, None);
+
+    let changed = properties_changed(&next(&mut stream).await);
+    let names: Vec<_> = changed.iter().map(|(name, _)| name.as_str()).collect();
+    // The last update may or may not have been seen in the same turn.
+    assert!(names.starts_with(&["Leader", "LeaderAddress"]), "{changed:?}");
+    assert!(names.ends_with(&["Role", "Term"]), "{changed:?}");
+    let signal = next(&mut stream).await;
+    assert_eq!(signal.header().member().unwrap().as_str(), "RoleChanged");
+    let body = signal.body();
+    let (old, new, term, token, reason): (String, String, u64, u64, String) =
+        body.deserialize().unwrap();
+    assert_eq!((old.as_str(), new.as_str(), term, token), ("follower", "leader", 8, 42));
+    assert_eq!(reason, "election won");
+    let signal = next(&mut stream).await;
+    assert_eq!(signal.header().member().unwrap().as_str(), "LeaderChanged");
+    let (old, new, term): (String, String, u64) = signal.body().deserialize().unwrap();
+    assert_eq!((old.as_str(), new.as_str(), term), ("n1", "n2", 8));
+    if !names.contains(&"Members") {
+        let changed = properties_changed(&next(&mut stream).await);
+        assert_eq!(changed.len(), 1, "{changed:?}");
+        assert_eq!(changed[0].0, "Members");
+    }
+
+    // Exactly once: the next message is the answer to the next call.
+    call(&connection, NODE_INTERFACE, "Describe", &()).await.unwrap();
+    assert_eq!(next(&mut stream).await.message_type(), Type::MethodReturn);
+}
+
+#[tokio::test]
+async fn a_follower_of_changes_gets_the_state_and_then_every_change() {
+    let node = FakeNode::new(follower_of_three(2));
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, serving) = node.serve(dir.path());
+    let client = connect(&socket).await;
+    let (state, mut signals) = client.follow().await.unwrap();
+    assert_eq!((state.name.as_str(), state.leader.as_deref()), ("n2", Some("n1")));
+    let lost = Change::Leader { old: Some(NodeId(1)), new: None, term: 7 };
+    node.update(|status| status.leader = None, Some(lost));
+    let signal = tokio::time::timeout(DEADLINE, signals.next()).await.unwrap();
+    let expected = Signal::Leader { old: "n1".to_owned(), new: String::new(), term: 7 };
+    assert_eq!(signal, Some(expected));
+
+    // The end of the agent ends the stream.
+    serving.abort();
+    assert_eq!(tokio::time::timeout(DEADLINE, signals.next()).await.unwrap(), None);
+    assert!(matches!(client.describe().await, Err(ClientError::Closed)));
+}
+
+#[tokio::test]
+async fn the_interface_is_the_committed_one() {
+    let node = FakeNode::new(leader_of_three());
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let connection = raw(&socket).await;
+    let reply = call(&connection, "org.freedesktop.DBus.Introspectable", "Introspect", &());
+    let body = reply.await.unwrap().body();
+    let xml: &str = body.deserialize().unwrap();
+    for standard in ["Properties", "Introspectable", "Peer"] {
+        assert!(xml.contains(&format!("\"org.freedesktop.DBus.{standard}\"")), "{standard}");
+    }
+    let start = xml.find(&format!("  <interface name=\"{NODE_INTERFACE}\"")).unwrap();
+    let end = start + xml[start..].find("</interface>").unwrap();
+    let ours = xml[start..end].lines().filter(|line| !line.trim().is_empty());
+    let ours: Vec<_> = ours.map(|line| format!("{line}\n")).collect();
+    let ours = format!(
+        "<!-- Written by `UPDATE_GOLDEN=1 cargo test --test dbus_private`. This is a\n     \
+         promise to other programs: commit a change only if you understand it and want it. -->\n\
+         <node name=\"{ROOT_PATH}\">\n{}  </interface>\n</node>\n",
+        ours.concat()
+    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/dbus/org.raftctl.Agent1.Node.xml");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &ours).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap();
+    assert_eq!(committed, ours, "{path} is stale; see its first line");
+    // Peer works too.
+    call(&connection, "org.freedesktop.DBus.Peer", "Ping", &()).await.unwrap();
+}

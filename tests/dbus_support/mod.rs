@@ -1,0 +1,97 @@
+//! A fake node behind a real private bus, for tests of the bus and of the command line.
+
+#![allow(unused, reason = "each test binary uses its own part")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use raftctl::core::command::MemberKind;
+use raftctl::core::{ClusterId, NodeId, NodeName, Token};
+use raftctl::dbus::private;
+use raftctl::limits;
+use raftctl::node::handle::{NodeHandle, Request};
+use raftctl::node::status::{Change, MemberStatus, NodeStatus, Role};
+use tokio::sync::{broadcast, mpsc, watch};
+
+/// Every wait of a test ends by then.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The test's end of a [`NodeHandle`].
+pub struct FakeNode {
+    pub handle: NodeHandle,
+    pub requests: mpsc::Receiver<Request>,
+    pub status: watch::Sender<Arc<NodeStatus>>,
+    pub changes: broadcast::Sender<Change>,
+}
+
+impl FakeNode {
+    pub fn new(status: NodeStatus) -> FakeNode {
+        let (request_sender, requests) = mpsc::channel(limits::DRIVER_QUEUE_EVENTS);
+        let (status, status_receiver) = watch::channel(Arc::new(status));
+        let (changes, _) = broadcast::channel(limits::CHANGE_BACKLOG);
+        let handle = NodeHandle::new(request_sender, status_receiver, changes.clone());
+        FakeNode { handle, requests, status, changes }
+    }
+
+    /// Changes the status as the driver does: the status first, the change after it.
+    pub fn update(&self, edit: impl FnOnce(&mut NodeStatus), change: Option<Change>) {
+        self.status.send_modify(|status| edit(Arc::make_mut(status)));
+        if let Some(change) = change {
+            let _ = self.changes.send(change);
+        }
+    }
+
+    /// Starts the private bus in `directory`; call it inside the runtime.
+    pub fn serve(&self, directory: &Path) -> (PathBuf, tokio::task::JoinHandle<()>) {
+        let path = directory.join(private::SOCKET_NAME);
+        let listener = private::bind(&path).unwrap();
+        let serving = private::serve(listener, self.handle.clone());
+        (path, tokio::spawn(async move { serving.await.unwrap() }))
+    }
+
+    /// The next request, within the deadline.
+    pub async fn request(&mut self) -> Request {
+        tokio::time::timeout(DEADLINE, self.requests.recv()).await.unwrap().unwrap()
+    }
+}
+
+/// Three members, n1 leads and is this node.
+pub fn leader_of_three() -> NodeStatus {
+    let member = |id: u64| MemberStatus {
+        id: NodeId(id),
+        name: name(&format!("n{id}")),
+        address: format!("192.0.2.{id}:7100").parse().unwrap(),
+        kind: MemberKind::Voter,
+        connected: id != 3,
+        matched: Some(40 + id),
+    };
+    NodeStatus {
+        name: name("n1"),
+        id: NodeId(1),
+        cluster_name: "db".to_owned(),
+        cluster_id: Some(ClusterId([0xab; 16])),
+        role: Role::Leader,
+        active: true,
+        term: 7,
+        token: Some(Token(42)),
+        leader: Some(NodeId(1)),
+        commit_index: 43,
+        applied_index: 42,
+        members: vec![member(1), member(2), member(3)],
+    }
+}
+
+/// The same cluster as node `id` sees it.
+pub fn follower_of_three(id: u64) -> NodeStatus {
+    let mut status = leader_of_three();
+    status.name = name(&format!("n{id}"));
+    status.id = NodeId(id);
+    (status.role, status.active) = (Role::Follower, false);
+    status.members.iter_mut().for_each(|member| member.matched = None);
+    status
+}
+
+pub fn name(text: &str) -> NodeName {
+    text.parse().unwrap()
+}

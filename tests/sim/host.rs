@@ -1,0 +1,221 @@
+//! One simulated host: a disk that survives, and while the process runs a node, its log and the
+//! requests its disk thread has not carried out yet.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use raftctl::consensus::{Replica, ReplicaConfig};
+use raftctl::core::message::Snapshot;
+use raftctl::core::state::ClusterState;
+use raftctl::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Term};
+use raftctl::node::disk::{DiskRequest, DiskWorker, StateKeeper};
+use raftctl::node::event::Event;
+use raftctl::node::machine::StateMachine;
+use raftctl::node::{Member, Node, NodeConfig, recover};
+use raftctl::storage::{Batch, LogOptions, LogStore, SegmentedLog, SimDisk};
+
+use super::plan::{Mutation, Settings};
+use super::recorder::{Planted, Recorder};
+
+/// The durable state machine: what redb holds in production. The memory of a store, shared by the
+/// host, which survives, and the process, which does not.
+#[derive(Clone, Default)]
+struct Stored {
+    bytes: Vec<u8>,
+    applied: (Index, Term),
+}
+
+/// The store of one process: durable at `flush`.
+pub struct SimStore {
+    durable: Arc<Mutex<Stored>>,
+    kept: Option<Stored>,
+    /// The whole state of the node's machine at each applied index that may be kept.
+    at: BTreeMap<Index, Vec<u8>>,
+}
+
+impl SimStore {
+    fn durable(&self) -> std::sync::MutexGuard<'_, Stored> {
+        self.durable.lock().expect("one thread")
+    }
+}
+
+impl StateKeeper for SimStore {
+    type Error = Infallible;
+
+    fn keep(&mut self, _state: &ClusterState, applied: (Index, Term)) -> Result<(), Infallible> {
+        self.at = self.at.split_off(&applied.0);
+        let bytes = self.at.remove(&applied.0).expect("set before");
+        self.kept = Some(Stored { bytes, applied });
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<Index, Infallible> {
+        if let Some(kept) = self.kept.take()
+            && kept.applied.0 > self.durable().applied.0
+        {
+            *self.durable() = kept;
+        }
+        Ok(self.durable().applied.0)
+    }
+
+    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Infallible> {
+        self.kept = None;
+        let (bytes, applied) = (snapshot.data.clone(), (snapshot.index, snapshot.term));
+        *self.durable() = Stored { bytes, applied };
+        Ok(())
+    }
+}
+
+pub struct Running {
+    pub node: Node<Recorder>,
+    pub worker: DiskWorker<SegmentedLog, SimStore>,
+    pub inbox: VecDeque<Event>,
+    pub process: u64,
+    /// While paused nothing is handled, and the disk thread sleeps too.
+    pub paused_until: Instant,
+    pub wake_at: Option<Instant>,
+}
+
+pub struct Host {
+    pub id: NodeId,
+    disk: SimDisk,
+    stored: Arc<Mutex<Stored>>,
+    pub running: Option<Running>,
+    starts: u64,
+}
+
+pub fn name_of(id: NodeId) -> NodeName {
+    format!("n{id}").parse().expect("a valid name")
+}
+
+fn address_of(id: NodeId) -> Address {
+    format!("192.0.2.{id}:7100").parse().expect("a valid address")
+}
+
+impl Host {
+    pub fn new(id: NodeId, seed: u64, mutation: Option<Mutation>) -> Self {
+        let mut disk = SimDisk::new(seed);
+        disk.skip_sync(mutation == Some(Mutation::SkipFsync));
+        Host { id, disk, stored: Arc::default(), running: None, starts: 0 }
+    }
+
+    /// Starts the process; it recovers from the disk exactly as production does.
+    pub fn start(&mut self, now: Instant, seed: u64, settings: &Settings) -> Result<(), String> {
+        assert!(self.running.is_none());
+        self.starts += 1;
+        let options = LogOptions { segment_bytes: settings.segment_bytes, secret: seed };
+        let (mut log, found) = SegmentedLog::open(Box::new(self.disk.clone()), options)
+            .map_err(|e| format!("node {} cannot start after a crash: {e}", self.id))?;
+        let planted = Planted { twice: settings.mutation == Some(Mutation::ApplyTwice) };
+        let planted = if self.id == NodeId(2) { planted } else { Planted::default() };
+        let mut machine = Recorder::new(planted);
+        let stored = self.stored.lock().expect("one thread").clone();
+        let applied = stored.applied;
+        if !stored.bytes.is_empty() {
+            machine.restore(applied.0, &stored.bytes).expect("was saved");
+        }
+        let ids: Vec<NodeId> = (1..=settings.nodes).map(NodeId).collect();
+        let recovered = recover(&mut log, found, (machine.cluster(), applied), &ids)
+            .map_err(|e| format!("node {} cannot recover: {e}", self.id))?;
+        let replica = Replica::new(self.replica_config(seed, settings), recovered, now)
+            .map_err(|e| format!("node {} cannot start: {e}", self.id))?;
+        let node = Node::new(self.node_config(&ids, settings), replica, machine, applied);
+        let store = SimStore { durable: self.stored.clone(), kept: None, at: BTreeMap::new() };
+        self.running = Some(Running {
+            node,
+            worker: DiskWorker::new(log, store),
+            inbox: VecDeque::new(),
+            process: self.id.0 << 32 | self.starts,
+            paused_until: now,
+            wake_at: None,
+        });
+        Ok(())
+    }
+
+    fn replica_config(&self, seed: u64, settings: &Settings) -> ReplicaConfig {
+        ReplicaConfig {
+            id: self.id,
+            election_min: settings.election_min,
+            election_max: settings.election_min * 2,
+            heartbeat: Duration::from_millis(40),
+            tick: Duration::from_millis(10),
+            seed,
+            vote_lease: settings.vote_lease,
+            cache_max_bytes: settings.cache_max_bytes,
+        }
+    }
+
+    fn node_config(&self, ids: &[NodeId], settings: &Settings) -> NodeConfig {
+        let member = |id: &NodeId| Member { id: *id, name: name_of(*id), address: address_of(*id) };
+        let mut invocation = [self.id.0 as u8; 16];
+        invocation[8..].copy_from_slice(&self.starts.to_be_bytes());
+        NodeConfig {
+            id: self.id,
+            cluster_name: "sim".to_owned(),
+            members: ids.iter().map(member).collect(),
+            incarnation: self.incarnation(),
+            invocation,
+            cluster_id_proposal: [self.id.0 as u8; 16],
+            election_min: settings.election_min,
+            log_keep_entries: settings.log_keep_entries,
+        }
+    }
+
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation([self.id.0 as u8; 16])
+    }
+
+    /// Hands a request to the disk thread; whether it was idle.
+    pub fn disk(&mut self, request: DiskRequest, mutation: Option<Mutation>) -> bool {
+        let Some(running) = &mut self.running else { return false };
+        let idle = !running.worker.has_work();
+        let mut request = request;
+        match &mut request {
+            DiskRequest::Keep { applied, .. } => {
+                let bytes = running.node.machine().save();
+                running.worker.store_mut().at.insert(applied.0, bytes);
+            }
+            DiskRequest::Persist { persist, .. } if mutation == Some(Mutation::ForgetVote) => {
+                persist.hard_state.vote = 0;
+            }
+            _ => {}
+        }
+        running.worker.push(request);
+        idle
+    }
+
+    /// Lets the disk thread carry out one request.
+    pub fn disk_step(&mut self) -> Result<Option<Event>, String> {
+        let Some(running) = &mut self.running else { return Ok(None) };
+        running.worker.step().map_err(|e| format!("node {}: {e:?}", self.id))
+    }
+
+    /// Makes the state machine durable.
+    pub fn save(&mut self) -> Result<Option<Event>, String> {
+        let Some(running) = &mut self.running else { return Ok(None) };
+        running.worker.flush().map_err(|e| format!("node {}: {e:?}", self.id))
+    }
+
+    /// The process dies. With `power_cut`, what was not synced may be lost or torn; `half`: the
+    /// write in progress reached the disk's cache, but not its sync.
+    pub fn crash(&mut self, power_cut: bool, half: bool) {
+        let Some(mut running) = self.running.take() else { return };
+        let front = running.worker.queue().front().cloned();
+        if half
+            && let Some(DiskRequest::Persist { persist, .. }) = front
+            && persist.snapshot.is_none()
+        {
+            let (entries, hard_state) = (&persist.entries[..], Some(persist.hard_state));
+            let _ = running.worker.log_mut().append(&Batch { entries, hard_state }, false);
+        }
+        drop(running);
+        if power_cut { self.disk.crash() } else { self.disk.kill() }
+    }
+
+    /// Whether the process runs.
+    pub fn is_up(&self) -> bool {
+        self.running.is_some()
+    }
+}

@@ -1,0 +1,75 @@
+//! What a seed decides before the run: the cluster, the weather, the faults and the workload.
+
+use std::time::Duration;
+
+use raftctl::core::rng::Rng;
+
+use super::network::Weather;
+
+/// A planted bug. The simulator counts only because it catches each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// The disk reports a sync as done and does not do it.
+    SkipFsync,
+    /// A node that has voted in a term votes again for another candidate.
+    VoteTwice,
+    /// The vote is not written with the term.
+    ForgetVote,
+    /// One node applies some entries twice.
+    ApplyTwice,
+    /// A write is acknowledged when the leader has appended it.
+    AckBeforeCommit,
+}
+
+/// Everything that is fixed for one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub nodes: u64,
+    pub election_min: Duration,
+    pub vote_lease: bool,
+    pub segment_bytes: u64,
+    pub cache_max_bytes: usize,
+    pub log_keep_entries: u64,
+    pub weather: Weather,
+    /// Slowest disk request, in microseconds.
+    pub disk_max_us: u64,
+    /// Length of the phase with faults.
+    pub faults_for: Duration,
+    /// Mean pause between two faults.
+    pub fault_every: Duration,
+    /// Mean pause between two proposals.
+    pub propose_every: Duration,
+    pub mutation: Option<Mutation>,
+}
+
+impl Settings {
+    /// The settings of a seed. Half of all seeds run without the vote lease: no safety rule may
+    /// rest on it.
+    pub fn of(seed: u64, mutation: Option<Mutation>) -> Settings {
+        let mut rng = Rng::new(seed ^ 0x5e77_1465);
+        let nodes = [3, 3, 3, 5, 5, 1, 2, 7][rng.below(8) as usize];
+        let nodes = if mutation.is_some() && nodes < 3 { 3 } else { nodes };
+        let rough = rng.below(3);
+        let weather = Weather {
+            loss_ppm: [0, 20_000, 150_000][rough as usize],
+            duplicate_ppm: [0, 20_000, 100_000][rough as usize],
+            delay_min_us: 30,
+            delay_max_us: [400, 3_000, 30_000][rng.below(3) as usize],
+            straggler_ppm: [0, 10_000, 50_000][rough as usize],
+        };
+        Settings {
+            nodes,
+            election_min: Duration::from_millis(200),
+            vote_lease: seed.is_multiple_of(2),
+            segment_bytes: [8 << 10, 32 << 10][rng.below(2) as usize],
+            cache_max_bytes: [0, 1000, 100_000][rng.below(3) as usize],
+            log_keep_entries: [4, 20, 1000][rng.below(3) as usize],
+            weather,
+            disk_max_us: [300, 3_000, 60_000][rng.below(3) as usize],
+            faults_for: Duration::from_millis(3_000),
+            fault_every: Duration::from_millis([80, 200, 500][rng.below(3) as usize]),
+            propose_every: Duration::from_millis([5, 20, 60][rng.below(3) as usize]),
+            mutation,
+        }
+    }
+}

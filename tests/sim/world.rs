@@ -1,0 +1,548 @@
+//! The world: hosts, network, time and everything that is going to happen, in order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use raftctl::core::message::{Kind, Message};
+use raftctl::core::rng::Rng;
+use raftctl::core::{Instant, NodeId};
+use raftctl::node::disk::DiskRequest;
+use raftctl::node::event::{Answer, Effect, Event, RequestId};
+use raftctl::node::status::Change;
+
+use super::host::{Host, name_of};
+use super::network::{Network, Weather};
+use super::oracle::Oracle;
+use super::plan::{Mutation, Settings};
+use super::recorder::{WORKLOAD, digest};
+
+/// Something that will happen. Those that concern one run of a process name it.
+enum Happening {
+    Deliver { to: NodeId, process: Option<u64>, event: Event },
+    Wake { node: NodeId, process: u64 },
+    DiskDone { node: NodeId, process: u64 },
+    Save { node: NodeId, process: u64 },
+    Start(NodeId),
+    Fault,
+    Propose,
+}
+
+/// A change that a node told, for golden scripts.
+pub type Told = (Instant, NodeId, Change);
+
+pub struct World {
+    pub now: Instant,
+    pub settings: Settings,
+    pub network: Network,
+    pub hosts: Vec<Host>,
+    pub oracle: Oracle,
+    pub told: Vec<Told>,
+    pub answers: BTreeMap<RequestId, Answer>,
+    rng: Rng,
+    queue: BTreeMap<(Instant, u64), Happening>,
+    sequence: u64,
+    requests: BTreeMap<RequestId, u64>,
+    next_request: u64,
+    faults: bool,
+}
+
+/// Events a node takes in one turn.
+const DRAIN: usize = 64;
+
+impl World {
+    pub fn new(seed: u64, settings: Settings) -> World {
+        let mut rng = Rng::new(seed);
+        let host = |id| Host::new(NodeId(id), rng.next_u64(), settings.mutation);
+        let hosts = (1..=settings.nodes).map(host).collect();
+        World {
+            now: Instant::from_millis(1_000),
+            settings,
+            network: Network::new(settings.weather),
+            hosts,
+            oracle: Oracle::new(settings.nodes),
+            told: Vec::new(),
+            answers: BTreeMap::new(),
+            rng,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            requests: BTreeMap::new(),
+            next_request: 1,
+            faults: false,
+        }
+    }
+
+    fn after(&mut self, delay: Duration, happening: Happening) {
+        self.sequence += 1;
+        self.queue.insert((self.now + delay, self.sequence), happening);
+    }
+
+    fn micros(&mut self, below: u64) -> Duration {
+        Duration::from_micros(self.rng.below(below))
+    }
+
+    fn millis(&mut self, below: u64) -> Duration {
+        self.micros(below * 1000)
+    }
+
+    pub fn host(&mut self, id: NodeId) -> &mut Host {
+        &mut self.hosts[id.0 as usize - 1]
+    }
+
+    fn process_of(&mut self, id: NodeId) -> Option<u64> {
+        self.host(id).running.as_ref().map(|r| r.process)
+    }
+
+    pub fn ids(&self) -> Vec<NodeId> {
+        (1..=self.settings.nodes).map(NodeId).collect()
+    }
+
+    fn any_node(&mut self) -> NodeId {
+        NodeId(1 + self.rng.below(self.settings.nodes))
+    }
+
+    /// Starts a node now and connects it with everybody it can reach.
+    pub fn start(&mut self, id: NodeId) -> Result<(), String> {
+        let (now, seed, settings) = (self.now, self.rng.next_u64(), self.settings);
+        if self.host(id).is_up() {
+            return Ok(());
+        }
+        self.host(id).start(now, seed, &settings)?;
+        for peer in self.ids() {
+            self.connect(id, peer);
+        }
+        self.schedule_wake(id, Duration::ZERO);
+        Ok(())
+    }
+
+    /// Handshakes between two nodes that can reach each other.
+    fn connect(&mut self, a: NodeId, b: NodeId) {
+        if a == b || self.network.is_cut(a, b) || self.network.is_cut(b, a) {
+            return;
+        }
+        for (node, peer) in [(a, b), (b, a)] {
+            let Some(process) = self.process_of(peer) else { return };
+            let here = self.process_of(node);
+            if here.is_none() {
+                return;
+            }
+            let incarnation = self.host(peer).incarnation();
+            let event = Event::Connected { peer, incarnation, process };
+            let delay = self.micros(if self.faults { 20_000 } else { 1_000 });
+            self.after(delay, Happening::Deliver { to: node, process: here, event });
+        }
+    }
+
+    /// What peers see when a process ends: closed connections, then nobody answers a redial.
+    fn notice_end(&mut self, gone: NodeId) {
+        for peer in self.ids() {
+            if peer != gone && !self.network.is_cut(gone, peer) {
+                self.evidence(peer, gone, 1_000);
+            }
+        }
+    }
+
+    /// `node` finds its connection with `peer` closed and gets no answer.
+    pub fn evidence(&mut self, node: NodeId, peer: NodeId, within_us: u64) {
+        let process = self.process_of(node);
+        let lost = self.micros(within_us);
+        let silent = lost + self.micros(5_000.min(within_us * 5));
+        self.after(lost, Happening::Deliver { to: node, process, event: Event::Lost { peer } });
+        let event = Event::Silent { peer };
+        self.after(silent, Happening::Deliver { to: node, process, event });
+    }
+
+    pub fn crash(&mut self, id: NodeId, power_cut: bool) {
+        let half = self.rng.below(2) == 0;
+        self.host(id).crash(power_cut, half);
+        if !power_cut {
+            self.notice_end(id);
+        }
+    }
+
+    pub fn pause(&mut self, id: NodeId, time: Duration) {
+        let until = self.now + time;
+        if let Some(running) = &mut self.host(id).running {
+            running.paused_until = running.paused_until.max(until);
+        }
+    }
+
+    /// Ends all cuts; everybody reconnects.
+    pub fn heal(&mut self) {
+        self.network.heal();
+        let ids = self.ids();
+        for (at, a) in ids.iter().enumerate() {
+            for b in &ids[at + 1..] {
+                self.connect(*a, *b);
+            }
+        }
+    }
+
+    /// Asks `id` something; the answer comes into `answers`.
+    pub fn request(&mut self, id: NodeId, make: impl FnOnce(RequestId) -> Event) -> RequestId {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        let process = self.process_of(id);
+        let event = make(request);
+        self.after(Duration::ZERO, Happening::Deliver { to: id, process, event });
+        request
+    }
+
+    /// A client writes to whom it takes for the leader.
+    pub fn propose(&mut self) -> RequestId {
+        let led = |h: &&Host| {
+            h.running.as_ref().is_some_and(|r| {
+                r.node.replica().position().role == raftctl::consensus::RaftRole::Leader
+            })
+        };
+        let leaders: Vec<NodeId> = self.hosts.iter().filter(led).map(|h| h.id).collect();
+        let lost = self.rng.below(10) == 0;
+        let to = match leaders.len() {
+            0 => self.any_node(),
+            _ if lost => self.any_node(),
+            n => leaders[self.rng.below(n as u64) as usize],
+        };
+        let size = [1, 20, 200, 3000][self.rng.below(4) as usize];
+        let mut data = vec![WORKLOAD];
+        data.extend(self.next_request.to_be_bytes());
+        data.extend(std::iter::repeat_n(7, self.rng.below(size) as usize));
+        let payload = digest(0, &data);
+        let request = self.request(to, |request| Event::Propose { request, data });
+        self.requests.insert(request, payload);
+        request
+    }
+
+    /// Runs until `until`.
+    pub fn run_until(&mut self, until: Instant) -> Result<(), String> {
+        while let Some(((at, _), _)) = self.queue.first_key_value()
+            && *at <= until
+        {
+            let ((at, _), happening) = self.queue.pop_first().expect("just seen");
+            self.now = at;
+            self.happen(happening)?;
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), String> {
+        match happening {
+            Happening::Deliver { to, process, event } => self.deliver(to, process, event),
+            Happening::Wake { node, process } => return self.wake(node, process),
+            Happening::DiskDone { node, process } => return self.disk_done(node, process),
+            Happening::Save { node, process } => {
+                if self.process_of(node) == Some(process)
+                    && let Some(event) = self.host(node).save()?
+                {
+                    self.deliver(node, Some(process), event);
+                }
+            }
+            Happening::Start(id) => return self.start(id),
+            Happening::Fault => return self.fault(),
+            Happening::Propose => {
+                self.propose();
+                let pause = self.settings.propose_every * 2;
+                let pause = self.micros(pause.as_micros() as u64);
+                self.after(pause, Happening::Propose);
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, to: NodeId, process: Option<u64>, event: Event) {
+        let delay = self.micros(60);
+        let Some(running) = &mut self.host(to).running else { return };
+        if process.is_some_and(|process| process != running.process) {
+            return;
+        }
+        running.inbox.push_back(event);
+        self.schedule_wake(to, delay);
+    }
+
+    fn schedule_wake(&mut self, node: NodeId, delay: Duration) {
+        let at = self.now + delay;
+        let Some(running) = &mut self.host(node).running else { return };
+        let at = at.max(running.paused_until);
+        if running.wake_at.is_none_or(|planned| at < planned) {
+            running.wake_at = Some(at);
+            let process = running.process;
+            let delay = at - self.now;
+            self.after(delay, Happening::Wake { node, process });
+        }
+    }
+
+    /// One turn of a node's driver.
+    fn wake(&mut self, id: NodeId, process: u64) -> Result<(), String> {
+        let now = self.now;
+        let ack_early = self.settings.mutation == Some(Mutation::AckBeforeCommit);
+        let Some(running) = &mut self.host(id).running else { return Ok(()) };
+        if running.process != process || running.wake_at != Some(now) {
+            return Ok(());
+        }
+        running.wake_at = None;
+        if running.paused_until > now {
+            self.schedule_wake(id, Duration::ZERO);
+            return Ok(());
+        }
+        let mut effects = Vec::new();
+        let mut early = Vec::new();
+        for _ in 0..DRAIN {
+            let Some(event) = running.inbox.pop_front() else { break };
+            let proposal = match &event {
+                Event::Propose { request, .. } if ack_early => Some(*request),
+                _ => None,
+            };
+            running.node.handle(now, event, &mut effects);
+            if let Some(request) = proposal {
+                early.push((request, running.node.replica().position().last));
+            }
+        }
+        running.node.turn(now, &mut effects);
+        let next = running.node.next_deadline().max(now + Duration::from_micros(100));
+        let more = !running.inbox.is_empty();
+        self.acknowledge_early(&early, &effects);
+        let host = &mut self.hosts[id.0 as usize - 1];
+        self.oracle.after_turn(host, &effects)?;
+        for effect in effects {
+            self.carry_out(id, process, effect);
+        }
+        self.schedule_wake(id, if more { Duration::ZERO } else { next - now });
+        Ok(())
+    }
+
+    /// The planted bug: a client is told "committed" when the leader has only appended.
+    fn acknowledge_early(&mut self, early: &[(RequestId, u64)], effects: &[Effect]) {
+        for (request, index) in early {
+            let refused = effects.iter().any(|e| {
+                matches!(e, Effect::Answer { request: r, answer: Answer::Refused { .. } } if r == request)
+            });
+            if let Some(payload) = self.requests.get(request).filter(|_| !refused) {
+                self.oracle.acked_write_durable.acked(*payload, *index);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, id: NodeId, process: u64, effect: Effect) {
+        match effect {
+            Effect::Send(message) => self.send(id, message),
+            Effect::Persist { number, persist } => {
+                self.disk(id, process, DiskRequest::Persist { number, persist });
+            }
+            Effect::Fetch(fetch) => self.disk(id, process, DiskRequest::Fetch(fetch)),
+            Effect::Compact { index, term } => {
+                self.disk(id, process, DiskRequest::Compact { index, term });
+            }
+            Effect::Store { state, applied } => {
+                self.disk(id, process, DiskRequest::Keep { state, applied });
+                let delay = self.millis(200);
+                self.after(delay, Happening::Save { node: id, process });
+            }
+            Effect::Answer { request, answer } => {
+                if let Some(payload) = self.requests.get(&request) {
+                    match &answer {
+                        Answer::Applied { index } => {
+                            self.oracle.acked_write_durable.acked(*payload, *index);
+                        }
+                        Answer::Refused { .. } => self.oracle.acked_write_durable.refused(*payload),
+                        Answer::Unknown | Answer::Transferred(_) => {}
+                    }
+                }
+                self.answers.insert(request, answer);
+            }
+            Effect::Changed(change) => self.told.push((self.now, id, change)),
+            Effect::Stopped => self.crash(id, false),
+            Effect::Learn(_) | Effect::Publish(_) | Effect::Act(_) | Effect::Warn(_) => {}
+        }
+    }
+
+    fn send(&mut self, from: NodeId, mut message: Message) {
+        if self.settings.mutation == Some(Mutation::VoteTwice)
+            && message.kind() == Kind::VoteResponse
+        {
+            message.reject = false;
+        }
+        let to = NodeId(message.to);
+        for delay in self.network.route(&mut self.rng, from, to) {
+            let event = Event::Message(message.clone());
+            self.after(delay, Happening::Deliver { to, process: None, event });
+        }
+    }
+
+    fn disk(&mut self, id: NodeId, process: u64, request: DiskRequest) {
+        let mutation = self.settings.mutation;
+        if self.host(id).disk(request, mutation) {
+            self.disk_goes_on(id, process);
+        }
+    }
+
+    fn disk_goes_on(&mut self, id: NodeId, process: u64) {
+        let Some(running) = &self.host(id).running else { return };
+        let writes = matches!(running.worker.queue().front(), Some(DiskRequest::Persist { .. }));
+        let max = if writes { self.settings.disk_max_us } else { 20 };
+        let delay = Duration::from_micros(20) + self.micros(max);
+        self.after(delay, Happening::DiskDone { node: id, process });
+    }
+
+    fn disk_done(&mut self, id: NodeId, process: u64) -> Result<(), String> {
+        if self.process_of(id) != Some(process) {
+            return Ok(());
+        }
+        if let Some(event) = self.host(id).disk_step()? {
+            self.deliver(id, Some(process), event);
+        }
+        if self.host(id).running.as_ref().is_some_and(|r| r.worker.has_work()) {
+            self.disk_goes_on(id, process);
+        }
+        Ok(())
+    }
+
+    /// One fault, and the next one planned.
+    fn fault(&mut self) -> Result<(), String> {
+        if !self.faults {
+            return Ok(());
+        }
+        let id = self.any_node();
+        match self.rng.below(12) {
+            0..=2 => self.crash_for_a_while(id),
+            3 => {
+                for id in self.ids() {
+                    self.crash_for_a_while(id);
+                }
+            }
+            4 => {
+                let time = self.millis(1_500);
+                self.pause(id, time);
+            }
+            5 | 6 => self.random_partition(),
+            7 => {
+                let to = self.any_node();
+                self.network.cut(id, to);
+            }
+            8 => self.heal(),
+            9 => {
+                let peer = self.any_node();
+                if peer != id {
+                    self.evidence(id, peer, 10_000);
+                    self.connect(id, peer);
+                }
+            }
+            10 => {
+                let to = Some(name_of(self.any_node()));
+                self.request(id, |request| Event::Transfer { request, to });
+            }
+            _ => {
+                let process = self.process_of(id);
+                let event = Event::Shutdown;
+                self.after(Duration::ZERO, Happening::Deliver { to: id, process, event });
+                let back = self.millis(1_000);
+                self.after(back, Happening::Start(id));
+            }
+        }
+        let pause = self.settings.fault_every * 2;
+        let pause = self.micros(pause.as_micros() as u64);
+        self.after(pause, Happening::Fault);
+        Ok(())
+    }
+
+    fn crash_for_a_while(&mut self, id: NodeId) {
+        let power_cut = self.rng.below(2) == 0;
+        self.crash(id, power_cut);
+        let back = self.millis(700);
+        self.after(back, Happening::Start(id));
+    }
+
+    fn random_partition(&mut self) {
+        let ids = self.ids();
+        let left: Vec<bool> = ids.iter().map(|_| self.rng.below(2) == 0).collect();
+        for (a, a_left) in ids.iter().zip(&left) {
+            for (b, b_left) in ids.iter().zip(&left) {
+                if a_left != b_left {
+                    self.network.cut(*a, *b);
+                    if self.rng.below(2) == 0 {
+                        self.evidence(*a, *b, 200_000);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where everybody stands, for the message of a violation.
+    fn describe(&self) -> String {
+        let one = |h: &Host| match &h.running {
+            None => format!("node {} down", h.id),
+            Some(r) => {
+                let p = r.node.replica().position();
+                format!(
+                    "node {} {:?} term {} leader {:?} commit {} last {} applied {} due {} disk {}",
+                    h.id,
+                    p.role,
+                    p.term,
+                    p.leader,
+                    p.commit,
+                    p.last,
+                    r.node.applied().0,
+                    r.node.next_deadline(),
+                    r.worker.queue().len()
+                )
+            }
+        };
+        let hosts: Vec<_> = self.hosts.iter().map(one).collect();
+        format!("at {}: {}", self.now, hosts.join("; "))
+    }
+
+    /// The phase with faults.
+    pub fn trouble(&mut self) -> Result<(), String> {
+        self.faults = true;
+        for id in self.ids() {
+            let delay = self.millis(50);
+            self.after(delay, Happening::Start(id));
+        }
+        self.after(Duration::from_millis(300), Happening::Fault);
+        self.after(Duration::from_millis(50), Happening::Propose);
+        self.run_until(self.now + self.settings.faults_for)
+    }
+
+    /// The phase without: everything comes back, and the cluster must serve again in time.
+    pub fn healing(&mut self) -> Result<(), String> {
+        self.faults = false;
+        self.network.weather = Weather::CALM;
+        for id in self.ids() {
+            if let Some(running) = &mut self.host(id).running {
+                running.paused_until = Instant::default();
+            }
+            self.start(id)?;
+        }
+        self.heal();
+        // Processes that were about to stop or restart have done so after this.
+        self.run_until(self.now + Duration::from_millis(1_600))?;
+        for id in self.ids() {
+            self.start(id)?;
+        }
+        let deadline = self.now + self.settings.election_min * 2 * 4 + Duration::from_secs(1);
+        let probe = loop {
+            let request = self.propose();
+            self.run_until(self.now + Duration::from_millis(50))?;
+            if matches!(self.answers.get(&request), Some(Answer::Applied { .. })) {
+                break request;
+            }
+            if self.now > deadline {
+                let here = self.describe();
+                return Err(format!("liveness: no write committed in time after healing; {here}"));
+            }
+        };
+        let Some(Answer::Applied { index }) = self.answers.get(&probe) else { unreachable!() };
+        let index = *index;
+        let deadline = self.now + Duration::from_secs(15);
+        while !self
+            .hosts
+            .iter()
+            .all(|h| h.running.as_ref().is_some_and(|r| r.node.applied().0 >= index))
+        {
+            if self.now > deadline {
+                let here = self.describe();
+                return Err(format!("liveness: not everybody applied {index} in time; {here}"));
+            }
+            self.run_until(self.now + Duration::from_millis(50))?;
+        }
+        self.oracle.acked_write_durable.check(&self.oracle.state_machine_safety)
+    }
+}
