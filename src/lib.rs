@@ -16,6 +16,7 @@ pub mod cli;
 pub mod config;
 pub mod consensus;
 pub mod core;
+pub mod daemon;
 pub mod dbus;
 pub mod events;
 pub mod limits;

@@ -104,6 +104,16 @@ pub const DRIVER_DRAIN_EVENTS: usize = 512;
 /// the disk has caught up, while the engine's heartbeats go on.
 pub const DISK_QUEUE_REQUESTS: usize = 256;
 
+/// Requests in the channel to the disk thread. Never reached: the node refuses appends and
+/// proposals at [`DISK_QUEUE_REQUESTS`] waiting writes, and a turn adds only a few requests.
+pub const DISK_CHANNEL_REQUESTS: usize = 16 * DISK_QUEUE_REQUESTS;
+
+/// Requests of surfaces waiting for the driver. At the limit: the surface waits.
+pub const DRIVER_REQUESTS: usize = 256;
+
+/// Questions to remote nodes that wait for an answer. At the limit: answered as unreachable.
+pub const REMOTE_STATUS_WAITING: usize = 1024;
+
 /// Largest entry payload accepted by `propose`, in bytes. At the limit: refused.
 pub const ENTRY_MAX_BYTES: usize = 2 << 20;
 
@@ -125,6 +135,14 @@ pub const ENTRY_CACHE_MAX_BYTES: usize = 4 << 20;
 
 /// Bytes of one log segment file; preallocated. At the limit: the next segment is used.
 pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
+
+/// Bytes of the very first segment of a log, so that the first start is fast and a cluster that
+/// writes little stays small. At the limit: the next segment, of full size.
+pub const LOG_FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+
+/// Bytes of a spare segment allocated at a time while the log is idle, so that an append never
+/// waits long behind it. At the limit: the next idle moment.
+pub const LOG_ALLOCATE_STEP_BYTES: u64 = 512 << 10;
 
 /// Files kept ready to become the next log segment; recycled ones count.
 /// At the limit: a segment that is no longer needed is removed instead.

@@ -1,3 +1,5 @@
-//! The agent. The work is done in the library.
+//! The agent. Everything is in [`raftctl::daemon`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    raftctl::daemon::main()
+}

@@ -24,6 +24,7 @@ use nix::unistd::Pid;
 
 use super::cluster::{LocalCluster, describe_exit, spawn};
 use super::exit::Exit;
+use crate::core::NodeName;
 use crate::limits;
 
 /// Arguments of `start`.
@@ -34,7 +35,7 @@ pub struct StartArgs {
     pub config: Option<PathBuf>,
     /// Run only this node of the file
     #[arg(long, value_name = "NAME")]
-    pub node: Option<String>,
+    pub node: Option<NodeName>,
 }
 
 /// Runs the agents until all have ended; `agent` is the program, from the variable RAFTCTLD.
@@ -48,7 +49,7 @@ pub fn run(args: &StartArgs, agent: Option<&Path>) -> anyhow::Result<Exit> {
     };
     let cluster = LocalCluster::load(config)?;
     let program = spawn::agent_program(agent)?;
-    let nodes = cluster.nodes(args.node.as_deref())?;
+    let nodes = cluster.nodes(args.node.as_ref().map(NodeName::as_str))?;
     let names: Vec<String> = nodes.iter().map(|node| node.name().to_owned()).collect();
 
     let mut old = SigSet::empty();
@@ -211,7 +212,11 @@ impl Manager {
     /// Passes `signal` on, or SIGKILL if this is not the first one.
     fn stop(&mut self, signal: Signal) {
         self.stops += 1;
-        let signal = if self.stops == 1 { signal } else { Signal::SIGKILL };
+        let (signal, what) = match self.stops {
+            1 => (signal, format!("{signal}: stopping; a second signal kills")),
+            _ => (Signal::SIGKILL, format!("{signal}: killing")),
+        };
+        let _ = writeln!(io::stderr().lock(), "raftctl: {what}");
         for agent in &mut self.agents {
             match &agent.state {
                 State::Crashed(exit, _) => agent.state = State::Ended(*exit),

@@ -14,6 +14,7 @@ use crate::consensus::{Fetch, Persist};
 use crate::core::message::{Entry, HardState, Snapshot};
 use crate::core::state::ClusterState;
 use crate::core::{Index, Term};
+use crate::storage::state_store::{StateStore, StateStoreError};
 use crate::storage::{Batch, LogError, LogStore};
 
 use super::event::Event;
@@ -160,11 +161,13 @@ impl<L: LogStore, S: StateKeeper<Error: 'static>> DiskWorker<L, S> {
         Ok(Some(Event::StateDurable { index }))
     }
 
-    /// Idle: does now what would make a later append slow.
-    pub fn prepare(&mut self) -> Result<(), DiskFailed<S::Error>> {
+    /// Idle: does a part of what would make a later append slow; whether there is more to do.
+    pub fn prepare(&mut self) -> Result<bool, DiskFailed<S::Error>> {
         match self.log.prepare() {
-            Err(error) if !error.is_retryable() => Err(DiskFailed::Log(error)),
-            _ => Ok(()),
+            Ok(more) => Ok(more),
+            // The append that needs it tries again and reports.
+            Err(error) if error.is_retryable() => Ok(false),
+            Err(error) => Err(DiskFailed::Log(error)),
         }
     }
 
@@ -232,5 +235,21 @@ impl TruncateFrom for Vec<Entry> {
     fn truncate_from(&mut self, index: Index) {
         let keep = self.partition_point(|entry| entry.index < index);
         self.truncate(keep);
+    }
+}
+
+impl StateKeeper for StateStore {
+    type Error = StateStoreError;
+
+    fn keep(&mut self, state: &ClusterState, applied: (Index, Term)) -> Result<(), Self::Error> {
+        self.apply(state, applied)
+    }
+
+    fn flush(&mut self) -> Result<Index, Self::Error> {
+        StateStore::flush(self)
+    }
+
+    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Self::Error> {
+        StateStore::install(self, snapshot).map(|_| ())
     }
 }

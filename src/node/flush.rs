@@ -15,6 +15,7 @@ use super::event::Effect;
 #[derive(Default)]
 pub(super) struct Flush {
     waiting: VecDeque<Turn>,
+    writes: usize,
 }
 
 struct Turn {
@@ -37,7 +38,7 @@ pub(super) struct Released {
 impl Flush {
     /// Writes under way.
     pub(super) fn writes_waiting(&self) -> usize {
-        self.waiting.iter().filter(|turn| turn.writes).count()
+        self.writes
     }
 
     /// Orders one turn. Returns what to apply AFTER the effects pushed here, and whether the turn
@@ -54,6 +55,7 @@ impl Flush {
         effects.extend(output.fetches.into_iter().map(Effect::Fetch));
         let newer = self.waiting.back().is_none_or(|turn| turn.number < number);
         if newer {
+            self.writes += usize::from(writes);
             self.waiting.push_back(Turn {
                 number,
                 writes,
@@ -72,6 +74,7 @@ impl Flush {
                 break;
             }
             let turn = self.waiting.pop_front().expect("just seen");
+            self.writes -= usize::from(turn.writes);
             effects.extend(turn.send_after.into_iter().map(Effect::Send));
             released.number = Some(turn.number);
             released.snapshot = turn.snapshot.or(released.snapshot);

@@ -3,7 +3,10 @@
 //! [`Node`] is the synchronous whole: events in, ordered effects out. `driver` runs it over real
 //! disks and sockets; the simulator runs the same value over simulated ones.
 
+pub mod clock;
 pub mod disk;
+mod disk_thread;
+pub mod driver;
 mod duties;
 pub mod event;
 mod flush;

@@ -329,6 +329,8 @@ impl<M: StateMachine> Node<M> {
     ) {
         let refusal = if self.pending.len() >= limits::PENDING_PROPOSALS_MAX {
             "too many proposals are waiting".to_owned()
+        } else if self.flush.writes_waiting() >= limits::DISK_QUEUE_REQUESTS {
+            "the disk does not keep up".to_owned()
         } else {
             match self.replica.propose(now, vec![data]) {
                 Ok((index, term)) => {

@@ -152,6 +152,7 @@ impl<M: StateMachine> Node<M> {
             return "stopping";
         }
         match (old.role, new.role) {
+            (Role::Follower, Role::Follower) => "started",
             (_, Role::Leader) if new.active => "activation committed",
             (_, Role::Leader) => "election won",
             (Role::Leader, _) if self.handing_over => "leadership handed over",

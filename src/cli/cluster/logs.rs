@@ -1,6 +1,7 @@
 //! `raftctl cluster logs`: the last lines of each node, and what is added.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt as _;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use super::LogsArgs;
 use super::place::{LocalCluster, LocalNode};
 use crate::cli::exit::Exit;
+use crate::core::NodeName;
 use crate::limits;
 
 /// Shows the last lines of each node, each with its name if there are several nodes. With
@@ -20,7 +22,7 @@ pub(super) fn run(
     args: &LogsArgs,
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    let nodes = cluster.nodes(args.node.as_deref())?;
+    let nodes = cluster.nodes(args.node.as_ref().map(NodeName::as_str))?;
     let width = nodes.iter().map(|n| n.name().len()).max().unwrap_or(0);
     let label = |node: &LocalNode| match nodes.len() {
         1 => String::new(),
@@ -39,14 +41,24 @@ pub(super) fn run(
         followed.push((label, tail));
     }
     out.flush()?;
-    while args.follow {
-        for (label, tail) in &mut followed {
+    if !args.follow {
+        return Ok(Exit::Ok);
+    }
+    match follow(&mut followed, out) {
+        // Whoever read it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn follow(followed: &mut [(String, Tail)], out: &mut dyn Write) -> io::Result<Infallible> {
+    loop {
+        for (label, tail) in followed.iter_mut() {
             show(label, &tail.more()?, out)?;
         }
         out.flush()?;
         thread::sleep(FOLLOW_PAUSE);
     }
-    Ok(Exit::Ok)
 }
 
 /// The last `count` lines of `path` from byte `offset` on.

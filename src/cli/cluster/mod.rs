@@ -28,6 +28,7 @@ pub(crate) use start::describe_exit;
 pub use view::View;
 
 use super::exit::Exit;
+use crate::core::NodeName;
 use crate::limits;
 
 /// Arguments of `cluster`.
@@ -69,7 +70,13 @@ pub enum ClusterVerb {
 pub struct OneOrAll {
     /// Name of the node [default: all of the file]
     #[arg(value_name = "NODE")]
-    pub node: Option<String>,
+    pub node: Option<NodeName>,
+}
+
+impl OneOrAll {
+    fn node(&self) -> Option<&str> {
+        self.node.as_ref().map(NodeName::as_str)
+    }
 }
 
 /// Arguments of `cluster logs`.
@@ -77,7 +84,7 @@ pub struct OneOrAll {
 pub struct LogsArgs {
     /// Name of the node [default: all of the file]
     #[arg(value_name = "NODE")]
-    pub node: Option<String>,
+    pub node: Option<NodeName>,
     /// Go on and show what is added
     #[arg(short, long)]
     pub follow: bool,
@@ -140,21 +147,21 @@ pub fn run(
     match &args.verb {
         ClusterVerb::Start(which) => {
             let _lock = cluster.lock()?;
-            start::run(&cluster, which.node.as_deref(), environment, client, out)
+            start::run(&cluster, which.node(), environment, client, out)
         }
         ClusterVerb::Stop(which) => {
             let _lock = cluster.lock()?;
             let how = stop::How::Politely;
-            stop::run(&cluster, which.node.as_deref(), how, environment.patience, out)
+            stop::run(&cluster, which.node(), how, environment.patience, out)
         }
         ClusterVerb::Kill(which) => {
             let _lock = cluster.lock()?;
             let how = stop::How::AtOnce;
-            stop::run(&cluster, which.node.as_deref(), how, environment.patience, out)
+            stop::run(&cluster, which.node(), how, environment.patience, out)
         }
         ClusterVerb::Restart(which) => {
             let _lock = cluster.lock()?;
-            let (node, how) = (which.node.as_deref(), stop::How::Politely);
+            let (node, how) = (which.node(), stop::How::Politely);
             match stop::run(&cluster, node, how, environment.patience, out)? {
                 Exit::Ok => start::run(&cluster, node, environment, client, out),
                 exit => Ok(exit),
@@ -162,9 +169,9 @@ pub fn run(
         }
         ClusterVerb::Clean(which) => {
             let _lock = cluster.lock()?;
-            clean::run(&cluster, which.node.as_deref(), out)
+            clean::run(&cluster, which.node(), out)
         }
-        ClusterVerb::Status(which) => status::run(&cluster, which.node.as_deref(), client, out),
+        ClusterVerb::Status(which) => status::run(&cluster, which.node(), client, out),
         ClusterVerb::Test => probe::run(&cluster, client, out),
         ClusterVerb::Logs(args) => logs::run(&cluster, args, out),
     }

@@ -302,4 +302,21 @@ mod tests {
         fs::write(&path, "12345\n").unwrap();
         assert!(matches!(find(&path).unwrap(), Found::Gone(Reason::Unreadable)));
     }
+
+    #[test]
+    fn without_a_pidfd_the_same_process_is_ended() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let record = Record::of(child.id(), Path::new("sleep")).unwrap();
+        let other = Record { start_time: record.start_time + 1, ..record.clone() };
+        let stranger = Process { record: other, pidfd: None };
+        stranger.signal(Signal::SIGKILL).unwrap();
+        assert!(child.try_wait().unwrap().is_none(), "a stranger was hit");
+        let process = Process { record, pidfd: None };
+        assert!(!process.wait(Instant::now()).unwrap());
+        process.signal(Signal::SIGKILL).unwrap();
+        // Ended, though nobody has waited for it yet.
+        assert!(process.wait(Instant::now() + Duration::from_secs(20)).unwrap());
+        process.signal(Signal::SIGKILL).unwrap();
+        assert!(!child.wait().unwrap().success());
+    }
 }

@@ -8,8 +8,8 @@ use super::view::{self, Observed};
 use crate::cli::exit::Exit;
 use crate::limits;
 
-/// Shows the nodes. [`Exit::NotRunning`] if one does not run or answer, [`Exit::NoLeader`] if all do
-/// and none leads.
+/// Shows the nodes. [`Exit::NotRunning`] if one does not run or answer, [`Exit::NoLeader`] if all
+/// do and none leads.
 pub(super) fn run(
     cluster: &LocalCluster,
     node: Option<&str>,

@@ -1,12 +1,12 @@
 //! `raftctl cluster stop` and `kill`.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use super::place::LocalCluster;
-use super::process::{Found, Reason};
+use super::process::{Found, Process, Reason};
 use crate::cli::exit::Exit;
 
 /// How to end a process.
@@ -35,7 +35,7 @@ pub(super) fn run(
     for node in cluster.nodes(node)? {
         match node.find()? {
             Found::Running(process) => {
-                process.signal(signal)?;
+                process.signal(signal).map_err(|error| refused(node.name(), &process, &error))?;
                 ending.push((node, process));
             }
             Found::Gone(Reason::NoFile) => writeln!(out, "{} is not running", node.name())?,
@@ -65,4 +65,12 @@ pub(super) fn run(
         }
     }
     Ok(exit)
+}
+
+fn refused(name: &str, process: &Process, error: &io::Error) -> anyhow::Error {
+    let exit = match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::NotPermitted,
+        _ => Exit::Failure,
+    };
+    exit.because(format!("{name}: cannot signal process {}: {error}", process.pid()))
 }

@@ -1,0 +1,111 @@
+//! Floor 5: the agent, put together. Reads the configuration, opens the state, binds the sockets,
+//! starts disk, transport, driver, scripts and private bus, and takes them down again on SIGTERM.
+//!
+//! Owns the process: its exit status, its signals, its log. Decides nothing about the cluster.
+
+mod logging;
+mod setup;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::exit::Exit;
+use crate::config::{Config, ConfigFile};
+use crate::limits;
+use setup::SetupError;
+
+/// The raftctl agent: elects one leader among several hosts and acts on the outcome.
+#[derive(Debug, Parser)]
+#[command(name = "raftctld", version, after_help = AFTER_HELP)]
+struct Arguments {
+    /// The configuration file; see raftctl.toml(5).
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Which node of the file to be, if it describes several.
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// Read and check the configuration, then exit.
+    #[arg(long)]
+    check: bool,
+}
+
+const AFTER_HELP: &str = "\
+Signals:
+  SIGTERM, SIGINT   hand over leadership if held, then exit 0
+
+Exit statuses:
+  0   stopped as asked, or the configuration is good
+  65  the state directory is damaged
+  69  an address or the private socket is in use
+  73  a directory cannot be created
+  74  reading or writing failed
+  75  another process holds the state directory
+  76  the state directory has a newer format
+  77  permission denied, or the state directory belongs to another node
+  78  the configuration is missing or wrong
+
+Example:
+  raftctld --config /etc/raftctl/n1.toml";
+
+/// Runs the agent of this process until it is asked to stop.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok }.into();
+        }
+    };
+    let config = match read_config(&arguments) {
+        Ok(config) => config,
+        Err(text) => return complain(&text, Exit::Configuration),
+    };
+    if arguments.check {
+        let (file, name) = (arguments.config.display(), &config.node.name);
+        let (count, cluster) = (config.cluster.members.len(), &config.cluster.name);
+        let line = format!("{file}: ok: node {name} of {count} in cluster {cluster}");
+        let _ = writeln!(std::io::stdout(), "{line}");
+        return Exit::Ok.into();
+    }
+    match run(&config) {
+        Ok(()) => Exit::Ok.into(),
+        Err(error) => {
+            let exit = error.exit();
+            complain(&format!("{:#}", anyhow::Error::new(error)), exit)
+        }
+    }
+}
+
+fn complain(text: &str, exit: Exit) -> ExitCode {
+    for line in text.lines() {
+        let _ = writeln!(std::io::stderr(), "raftctld: {line}");
+    }
+    exit.into()
+}
+
+/// The configuration of the node to be, or what to tell the operator.
+fn read_config(arguments: &Arguments) -> Result<Config, String> {
+    use std::io::Read as _;
+    let path = &arguments.config;
+    let name = path.display().to_string();
+    let cannot = |e: std::io::Error| format!("cannot read configuration {name:?}: {e}");
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    file.take(limits::CONFIG_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    let absolute = std::path::absolute(path).map_err(cannot)?;
+    let base = absolute.parent().unwrap_or_else(|| std::path::Path::new("/"));
+    let file = ConfigFile::parse_bytes(&bytes, &name, base).map_err(|e| e.to_string())?;
+    let config = file.node(arguments.node.as_deref()).map_err(|e| e.to_string())?;
+    Ok(config.clone())
+}
+
+fn run(config: &Config) -> Result<(), SetupError> {
+    let log = logging::start(&config.log, config.node.name.as_str())?;
+    let prepared = setup::prepare(config)?;
+    let result = setup::serve(config, prepared);
+    drop(log);
+    result
+}

@@ -1,0 +1,333 @@
+//! From a configuration to a running agent: everything that may fail, in the order in which a
+//! failure does least harm, each with its exit status.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cli::exit::Exit;
+use crate::config::{Config, TICK};
+use crate::consensus::{Replica, ReplicaConfig, StartRefused};
+use crate::core::Incarnation;
+use crate::dbus::describe::Describe;
+use crate::dbus::private;
+use crate::events::{self, Occurrence, Scripts, ScriptsConfig};
+use crate::limits;
+use crate::node::disk::DiskWorker;
+use crate::node::driver::{Driver, Surfaces};
+use crate::node::event::Consequence;
+use crate::node::handle::NodeHandle;
+use crate::node::machine::{ClusterMachine, StateMachine};
+use crate::node::status::NodeStatus;
+use crate::node::{Member, Node, NodeConfig, clock, recover};
+use crate::storage::state_dir::{StateDir, StateDirError};
+use crate::storage::state_store::{StateStore, StateStoreError};
+use crate::storage::{LogError, LogOptions, RealDisk, SegmentedLog};
+use crate::transport::{self, Identity, Known, Peer};
+
+/// Why the agent does not start. Nothing was overwritten.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SetupError {
+    /// The log file.
+    #[error("cannot open log file {}", path.display())]
+    LogFile { path: PathBuf, source: io::Error },
+    /// The kernel gives no random bytes.
+    #[error("cannot get random bytes")]
+    Random(#[source] getrandom::Error),
+    /// The runtime directory.
+    #[error("cannot create runtime directory {}", path.display())]
+    RuntimeDirectory { path: PathBuf, source: io::Error },
+    /// The Raft listener.
+    #[error("cannot listen on {address} for peers; is another agent running there?")]
+    Listen { address: String, source: io::Error },
+    /// The private socket.
+    #[error("cannot serve the private bus")]
+    Bus(#[source] private::BindError),
+    /// The state directory.
+    #[error("cannot use the state directory")]
+    StateDir(#[from] StateDirError),
+    /// The log.
+    #[error("cannot open the log in the state directory")]
+    Log(#[from] LogError),
+    /// The state machine's database.
+    #[error("cannot open the state in the state directory")]
+    Store(#[from] StateStoreError),
+    /// Log and state do not fit together.
+    #[error("log and state in the state directory do not fit together")]
+    Replica(#[from] StartRefused),
+    /// Threads or signals.
+    #[error("the system refuses a thread, timer or signal handler")]
+    System(#[source] io::Error),
+    /// The script runner.
+    #[error("cannot run event scripts")]
+    Scripts(#[from] events::StartError),
+}
+
+impl SetupError {
+    /// The exit status of the process.
+    pub(super) fn exit(&self) -> Exit {
+        use StateDirError as D;
+        match self {
+            SetupError::LogFile { .. } | SetupError::RuntimeDirectory { .. } => Exit::CannotCreate,
+            SetupError::Listen { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Exit::NoPermission
+            }
+            SetupError::Listen { .. } | SetupError::Bus(_) => Exit::AddressUnavailable,
+            SetupError::StateDir(error) => match error {
+                D::NotADirectory { .. } => Exit::CannotCreate,
+                D::ReadOnly { .. } | D::OtherNode { .. } => Exit::NoPermission,
+                D::NoSpace { .. } | D::Io { .. } => Exit::Io,
+                D::Locked { .. } => Exit::Locked,
+                D::NewerFormat { .. } => Exit::NewerFormat,
+                D::Corrupt { .. } => Exit::StateCorrupt,
+            },
+            SetupError::Log(LogError::Corrupt { .. })
+            | SetupError::Store(StateStoreError::Corrupt { .. })
+            | SetupError::Replica(_) => Exit::StateCorrupt,
+            SetupError::Log(_) | SetupError::Store(_) | SetupError::Scripts(_) => Exit::Io,
+            SetupError::Random(_) | SetupError::System(_) => Exit::Io,
+        }
+    }
+}
+
+/// Everything that was opened before the runtime starts.
+pub(super) struct Prepared {
+    /// Holds the lock until the process ends.
+    directory: StateDir,
+    node: Node<ClusterMachine>,
+    worker: DiskWorker<SegmentedLog, StateStore>,
+    listener: TcpListener,
+    bus: private::Listener,
+    known: Known,
+    process: u64,
+}
+
+/// Opens and binds everything.
+pub(super) fn prepare(config: &Config) -> Result<Prepared, SetupError> {
+    let runtime = &config.node.runtime_directory;
+    let failed = |source| SetupError::RuntimeDirectory { path: runtime.clone(), source };
+    std::fs::create_dir_all(runtime).map_err(failed)?;
+    let listener = listen(config)?;
+    let bus = private::bind(&config.node.socket()).map_err(SetupError::Bus)?;
+    let name = &config.node.name;
+    let fresh = Incarnation(random()?);
+    let root = &config.node.state_directory;
+    let directory = StateDir::open(root, name, &config.cluster.name, fresh)?;
+    let process = u64::from_be_bytes(random()?);
+    let (node, worker) = open_state(config, &directory)?;
+    let cluster = node.machine().cluster();
+    let recorded = |id| cluster.incarnation(id).map(|incarnation| (id, incarnation));
+    let known = Known {
+        cluster_id: cluster.cluster_id(),
+        incarnations: config.cluster.members.iter().filter_map(|m| recorded(m.id)).collect(),
+    };
+    Ok(Prepared { directory, node, worker, listener, bus, known, process })
+}
+
+fn random<const N: usize>() -> Result<[u8; N], SetupError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(SetupError::Random)?;
+    Ok(bytes)
+}
+
+fn listen(config: &Config) -> Result<TcpListener, SetupError> {
+    let address = config.node.listen.as_str();
+    let failed = |source| SetupError::Listen { address: address.to_owned(), source };
+    let resolved: Vec<SocketAddr> = address.to_socket_addrs().map_err(failed)?.collect();
+    TcpListener::bind(resolved.as_slice()).map_err(failed)
+}
+
+/// Log, state and replica, made to agree.
+fn open_state(
+    config: &Config,
+    directory: &StateDir,
+) -> Result<(Node<ClusterMachine>, DiskWorker<SegmentedLog, StateStore>), SetupError> {
+    let disk = Box::new(RealDisk::new(directory.log_directory()));
+    let secret = u64::from_be_bytes(random()?);
+    let (mut log, found) = SegmentedLog::open(disk, LogOptions::with_secret(secret))?;
+    let (store, stored) = StateStore::open(directory.database_path(), limits::STATE_CACHE_BYTES)?;
+    let voters: Vec<_> = config.cluster.members.iter().map(|m| m.id).collect();
+    let applied = stored.applied;
+    let recovered = recover(&mut log, found, (&stored.state, applied), &voters)?;
+    let replica_config = ReplicaConfig {
+        id: config.node.id,
+        election_min: config.raft.election_min,
+        election_max: config.raft.election_max,
+        heartbeat: config.raft.heartbeat,
+        tick: TICK,
+        seed: u64::from_be_bytes(random()?),
+        vote_lease: true,
+        cache_max_bytes: limits::ENTRY_CACHE_MAX_BYTES,
+    };
+    let replica = Replica::new(replica_config, recovered, clock::now())?;
+    let member = |m: &crate::config::Member| Member {
+        id: m.id,
+        name: m.name.clone(),
+        address: m.address.clone(),
+    };
+    let node_config = NodeConfig {
+        id: config.node.id,
+        cluster_name: config.cluster.name.clone(),
+        members: config.cluster.members.iter().map(member).collect(),
+        incarnation: directory.incarnation(),
+        invocation: random()?,
+        cluster_id_proposal: random()?,
+        election_min: config.raft.election_min,
+        log_keep_entries: limits::LOG_KEEP_ENTRIES,
+    };
+    let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
+    Ok((node, DiskWorker::new(log, store)))
+}
+
+/// Runs the agent until it is asked to stop.
+pub(super) fn serve(config: &Config, prepared: Prepared) -> Result<(), SetupError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(SetupError::System)?;
+    let Prepared { directory, node, worker, listener, bus, known, process } = prepared;
+    let result = runtime.block_on(async {
+        let (events, peers) = mpsc::channel(limits::DRIVER_QUEUE_EVENTS);
+        let identity = identity(config, directory.incarnation(), process);
+        let transport =
+            transport::start(listener, identity, other_members(config), known, events, process)
+                .map_err(SetupError::System)?;
+        let scripts = events::start(scripts_config(config))?;
+        let scripts = std::rc::Rc::new(scripts);
+        let surfaces = surfaces(std::rc::Rc::clone(&scripts));
+        let (driver, handle) =
+            Driver::new(node, worker, transport, peers, surfaces).map_err(SetupError::System)?;
+        let stop_bus = serve_bus(bus, handle.clone())?;
+        let stopping = stop_on_signal(handle)?;
+        let (name, address) = (&config.node.name, &config.node.listen);
+        tracing::info!(node = %name, %address, incarnation = %directory.incarnation(), "serving");
+        driver.run().await;
+        stopping.abort();
+        if let Ok(scripts) = std::rc::Rc::try_unwrap(scripts) {
+            scripts.stop(config.events.timeout).await;
+        }
+        stop_bus();
+        tracing::info!(node = %config.node.name, "stopped");
+        Ok(())
+    });
+    drop(directory);
+    result
+}
+
+fn identity(config: &Config, incarnation: Incarnation, process: u64) -> Identity {
+    Identity {
+        cluster_name: config.cluster.name.clone(),
+        node: config.node.name.clone(),
+        id: config.node.id,
+        incarnation,
+        process,
+        bootstrap: config.bootstrap_digest(),
+        election_min_ms: config.raft.election_min.as_millis() as u64,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn other_members(config: &Config) -> Vec<Peer> {
+    let others = config.cluster.members.iter().filter(|m| m.id != config.node.id);
+    others.map(|m| Peer { id: m.id, name: m.name.clone(), address: m.address.clone() }).collect()
+}
+
+fn scripts_config(config: &Config) -> ScriptsConfig {
+    ScriptsConfig {
+        scripts: config.events.scripts.clone(),
+        timeout: config.events.timeout,
+        kill_after: config.events.kill_after,
+        cluster: config.cluster.name.clone(),
+        node: config.node.name.to_string(),
+    }
+}
+
+fn surfaces(scripts: std::rc::Rc<Scripts>) -> Surfaces {
+    Surfaces {
+        act: Box::new(move |consequence, status| scripts.submit(occurrence(consequence, status))),
+        describe: |status| Describe::from(status).to_json(),
+        fatal: Box::new(|error| {
+            let text = error_chain(error);
+            tracing::error!("{text}; ending at once, recovery will decide what was written");
+            // Time for the log's thread; the queue is usually empty.
+            std::thread::sleep(Duration::from_millis(50));
+            std::process::exit(i32::from(Exit::Io as u8));
+        }),
+    }
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn occurrence(consequence: &Consequence, status: &NodeStatus) -> Occurrence {
+    let leader = status.leader_member();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Occurrence {
+        event: consequence.script.event,
+        role: consequence.script.role,
+        old_role: consequence.script.old_role,
+        leader: leader.map(|m| m.name.to_string()),
+        leader_address: leader.map(|m| m.address.to_string()),
+        term: consequence.term,
+        token: consequence.token.map(|t| t.0),
+        reason: consequence.reason,
+        timestamp_usec: since_epoch.as_micros() as u64,
+    }
+}
+
+/// Serves the private bus on a thread of its own: whatever its clients do, heartbeats go on.
+/// Returns what stops it and removes its socket.
+fn serve_bus(bus: private::Listener, handle: NodeHandle) -> Result<impl FnOnce(), SetupError> {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new()
+        .name("dbus".to_owned())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let result = runtime.and_then(|runtime| {
+                runtime.block_on(async {
+                    tokio::select! {
+                        served = private::serve(bus, handle) => served,
+                        _ = stopped => Ok(()),
+                    }
+                })
+            });
+            if let Err(error) = result {
+                tracing::error!("the private bus is not served: {error}");
+            }
+        })
+        .map_err(SetupError::System)?;
+    Ok(move || {
+        let _ = stop.send(());
+        let _ = thread.join();
+    })
+}
+
+/// SIGTERM and SIGINT ask the node to hand over and stop.
+fn stop_on_signal(handle: NodeHandle) -> Result<tokio::task::JoinHandle<()>, SetupError> {
+    let mut term = signal(SignalKind::terminate()).map_err(SetupError::System)?;
+    let mut int = signal(SignalKind::interrupt()).map_err(SetupError::System)?;
+    Ok(tokio::spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = term.recv() => "SIGTERM",
+                _ = int.recv() => "SIGINT",
+            };
+            tracing::info!("{name}: handing over and stopping");
+            handle.shutdown().await;
+        }
+    }))
+}

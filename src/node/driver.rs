@@ -1,0 +1,297 @@
+//! The driver: one task that owns the node. Waits for one thing, takes what else is at hand, lets
+//! the node turn, carries out the effects in their order. It touches no file and never waits for
+//! the disk, a client or a slow peer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use super::clock;
+use super::disk::{DiskRequest, DiskWorker, StateKeeper};
+use super::disk_thread::{self, Disk, Fatal};
+use super::event::{Answer, Consequence, Effect, Event, KnownMembers, RequestId};
+use super::handle::{NodeHandle, RemoteStatusError, Request, TransferError};
+use super::machine::StateMachine;
+use super::node::Node;
+use super::status::{Change, NodeStatus};
+use crate::core::{Instant, NodeId, NodeName};
+use crate::limits;
+use crate::storage::LogStore;
+use crate::transport::{Known, PeerEvent, TransportHandle};
+
+/// What the floors above do with what the node says. Called in the driver: must not block.
+pub struct Surfaces {
+    /// Carries out a consequence of a role change.
+    pub act: Box<dyn FnMut(&Consequence, &NodeStatus)>,
+    /// The text that a peer gets when it asks for this node's status.
+    pub describe: fn(&NodeStatus) -> String,
+    /// Ends the process: the disk failed.
+    pub fatal: Fatal,
+}
+
+/// The driver's state.
+pub struct Driver<M> {
+    node: Node<M>,
+    transport: TransportHandle,
+    peers: mpsc::Receiver<PeerEvent>,
+    disk: Disk,
+    requests: mpsc::Receiver<Request>,
+    status: watch::Sender<Arc<NodeStatus>>,
+    changes: broadcast::Sender<Change>,
+    surfaces: Surfaces,
+    next_request: u64,
+    transfers: BTreeMap<RequestId, oneshot::Sender<Result<NodeName, TransferError>>>,
+    remote: BTreeMap<u64, Remote>,
+    stopped: bool,
+}
+
+/// A question to a peer that waits for its answer.
+struct Remote {
+    of: NodeName,
+    to: NodeId,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<String, RemoteStatusError>>,
+}
+
+impl<M: StateMachine> Driver<M> {
+    /// A driver over a started transport, and the handle to it. Starts the disk thread.
+    pub fn new<L, S>(
+        node: Node<M>,
+        worker: DiskWorker<L, S>,
+        transport: TransportHandle,
+        peers: mpsc::Receiver<PeerEvent>,
+        mut surfaces: Surfaces,
+    ) -> std::io::Result<(Self, NodeHandle)>
+    where
+        L: LogStore + 'static,
+        S: StateKeeper<Error: 'static> + Send + 'static,
+    {
+        let fatal = std::mem::replace(&mut surfaces.fatal, Box::new(|_| {}));
+        let disk = disk_thread::start(worker, fatal)?;
+        let (to_driver, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
+        let (status, status_reader) = watch::channel(Arc::new(node.status().clone()));
+        let changes = broadcast::Sender::new(limits::CHANGE_BACKLOG);
+        let handle = NodeHandle::new(to_driver, status_reader, changes.clone());
+        let driver = Driver {
+            node,
+            transport,
+            peers,
+            disk,
+            requests,
+            status,
+            changes,
+            surfaces,
+            next_request: 0,
+            transfers: BTreeMap::new(),
+            remote: BTreeMap::new(),
+            stopped: false,
+        };
+        Ok((driver, handle))
+    }
+
+    /// Runs until the node has stopped; then everything is durable and the connections are closed.
+    pub async fn run(mut self) {
+        let mut effects = Vec::new();
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        self.turn(&mut effects);
+        while !self.stopped {
+            let wait = self.next_deadline().saturating_since(clock::now());
+            timer.as_mut().reset(tokio::time::Instant::now() + wait);
+            tokio::select! {
+                biased;
+                Some(event) = self.disk.events.recv() => self.handle(event, &mut effects),
+                Some(event) = self.peers.recv() => self.peer_event(event, &mut effects),
+                Some(request) = self.requests.recv() => self.request(request, &mut effects),
+                () = &mut timer => {}
+            }
+            self.take_waiting(&mut effects);
+            self.turn(&mut effects);
+        }
+        let Driver { transport, disk, .. } = self;
+        transport.shutdown().await;
+        drop(disk.requests);
+        drop(disk.events);
+        // Bounded by the disk; a process that was asked to stop waits for its last write.
+        let _ = tokio::task::spawn_blocking(move || disk.thread.join()).await;
+    }
+
+    /// Takes what else is at hand, up to the size of one group commit.
+    fn take_waiting(&mut self, effects: &mut Vec<Effect>) {
+        for _ in 0..limits::DRIVER_DRAIN_EVENTS {
+            if let Ok(event) = self.disk.events.try_recv() {
+                self.handle(event, effects);
+            } else if let Ok(event) = self.peers.try_recv() {
+                self.peer_event(event, effects);
+            } else if let Ok(request) = self.requests.try_recv() {
+                self.request(request, effects);
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
+        self.node.handle(clock::now(), event, effects);
+    }
+
+    fn turn(&mut self, effects: &mut Vec<Effect>) {
+        let now = clock::now();
+        self.expire_remote(now);
+        self.node.turn(now, effects);
+        for effect in effects.drain(..).collect::<Vec<_>>() {
+            self.carry_out(effect);
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let remote = self.remote.values().map(|r| r.deadline);
+        remote.fold(self.node.next_deadline(), Instant::min)
+    }
+
+    fn peer_event(&mut self, event: PeerEvent, effects: &mut Vec<Effect>) {
+        match event {
+            PeerEvent::Message { message, .. } => self.handle(Event::Message(message), effects),
+            PeerEvent::Connected { peer, incarnation, process } => {
+                self.handle(Event::Connected { peer, incarnation, process }, effects);
+            }
+            PeerEvent::Lost { peer } => self.handle(Event::Lost { peer }, effects),
+            PeerEvent::Silent { peer } => self.handle(Event::Silent { peer }, effects),
+            PeerEvent::StatusRequest { from, request, .. } => {
+                let status = (self.surfaces.describe)(self.node.status());
+                self.transport.send_status_reply(from, request, status);
+            }
+            PeerEvent::StatusReply { from, request, status, .. } => {
+                if self.remote.get(&request).is_some_and(|r| r.to == from)
+                    && let Some(remote) = self.remote.remove(&request)
+                {
+                    let _ = remote.reply.send(Ok(status));
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, request: Request, effects: &mut Vec<Effect>) {
+        match request {
+            Request::Transfer { to, reply } => {
+                let request = RequestId(self.fresh_number());
+                self.transfers.insert(request, reply);
+                self.handle(Event::Transfer { request, to }, effects);
+            }
+            Request::RemoteStatus { of, reply } => self.ask_remote(of, reply),
+            Request::Shutdown => self.handle(Event::Shutdown, effects),
+        }
+    }
+
+    fn fresh_number(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request
+    }
+
+    fn ask_remote(
+        &mut self,
+        of: NodeName,
+        reply: oneshot::Sender<Result<String, RemoteStatusError>>,
+    ) {
+        let status = self.node.status();
+        let Some(member) = status.members.iter().find(|m| m.name == of) else {
+            let _ = reply.send(Err(RemoteStatusError::UnknownMember { name: of.to_string() }));
+            return;
+        };
+        if member.id == status.id {
+            let _ = reply.send(Ok((self.surfaces.describe)(status)));
+            return;
+        }
+        let to = member.id;
+        let request = self.fresh_number();
+        let asked = self.remote.len() < limits::REMOTE_STATUS_WAITING
+            && self.transport.send_status_request(to, request);
+        if !asked {
+            let _ = reply.send(Err(unreachable(&of)));
+            return;
+        }
+        let deadline = clock::now() + limits::REMOTE_STATUS_TIMEOUT;
+        self.remote.insert(request, Remote { of, to, deadline, reply });
+    }
+
+    fn expire_remote(&mut self, now: Instant) {
+        while let Some(entry) = self.remote.first_entry() {
+            // Numbers rise with time and all wait equally long: the first expires first.
+            if entry.get().deadline > now {
+                break;
+            }
+            let remote = entry.remove();
+            let _ = remote.reply.send(Err(unreachable(&remote.of)));
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send(message) => self.transport.send(message),
+            Effect::Persist { number, persist } => {
+                self.to_disk(DiskRequest::Persist { number, persist });
+            }
+            Effect::Fetch(fetch) => self.to_disk(DiskRequest::Fetch(fetch)),
+            Effect::Compact { index, term } => self.to_disk(DiskRequest::Compact { index, term }),
+            Effect::Store { state, applied } => self.to_disk(DiskRequest::Keep { state, applied }),
+            Effect::Answer { request, answer } => self.answer(request, answer),
+            Effect::Learn(known) => self.transport.learn(known_of(known)),
+            Effect::Publish(status) => {
+                self.status.send_replace(Arc::new(*status));
+            }
+            Effect::Changed(change) => {
+                log_change(&change, self.node.status());
+                // Nobody listening is no error.
+                let _ = self.changes.send(change);
+            }
+            Effect::Act(consequence) => (self.surfaces.act)(&consequence, self.node.status()),
+            Effect::Warn(text) => tracing::warn!("{text}, ignoring"),
+            Effect::Stopped => self.stopped = true,
+        }
+    }
+
+    fn to_disk(&mut self, request: DiskRequest) {
+        // The node bounds the writes that wait (`limits::DISK_QUEUE_REQUESTS`), and everything else
+        // follows from writes that are done: the channel cannot be full unless that is broken.
+        let sent = self.disk.requests.try_send(request);
+        sent.expect("more disk requests than the node allows, or the disk thread is gone");
+    }
+
+    fn answer(&mut self, request: RequestId, answer: Answer) {
+        if let Answer::Transferred(result) = answer
+            && let Some(reply) = self.transfers.remove(&request)
+        {
+            let _ = reply.send(result);
+        }
+    }
+}
+
+fn unreachable(of: &NodeName) -> RemoteStatusError {
+    let deadline_ms = limits::REMOTE_STATUS_TIMEOUT.as_millis() as u64;
+    RemoteStatusError::Unreachable { name: of.to_string(), deadline_ms }
+}
+
+fn known_of(known: KnownMembers) -> Known {
+    Known { cluster_id: known.cluster_id, incarnations: known.incarnations.into_iter().collect() }
+}
+
+/// One line for each change: what an operator reads after a failover.
+fn log_change(change: &Change, status: &NodeStatus) {
+    let node = &status.name;
+    match change {
+        Change::Role { old, new, active, term, token, reason } => {
+            let token = token.map_or(0, |t| t.0);
+            let (old, new) = (old.as_str(), if *active { "active" } else { new.as_str() });
+            tracing::info!(%node, term, token, "role {old} -> {new}: {reason}");
+        }
+        Change::Leader { new, term, .. } => {
+            let member = new.and_then(|id| status.members.iter().find(|m| m.id == id));
+            match member {
+                Some(leader) => tracing::info!(%node, term, "leader is {}", leader.name),
+                None => tracing::info!(%node, term, "no leader known"),
+            }
+        }
+    }
+}
