@@ -81,8 +81,12 @@ impl Replica {
         let logger = slog::Logger::root(slog::Discard, o!());
         let raw = RawNode::new(&engine_config(&config, applied), view, &logger)
             .map_err(StartRefused::Engine)?;
+        let mut election = Election::new(timing, config.vote_lease, config.seed, fresh, now);
+        if recovered.voters == [config.id] {
+            election.alone(now);
+        }
         Ok(Replica {
-            election: Election::new(timing, config.vote_lease, config.seed, fresh, now),
+            election,
             config,
             raw,
             now,
@@ -266,7 +270,8 @@ impl Replica {
         if now <= self.now {
             return;
         }
-        if now - self.now > self.config.election_min {
+        // Not the time since the last event: a follower of a silent leader waits E on purpose.
+        if now - self.next_deadline() > self.config.election_min / 2 {
             let rank = self.rank();
             self.election.slept(now, rank);
         }
