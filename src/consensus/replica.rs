@@ -14,7 +14,7 @@ use slog::o;
 
 use super::convert;
 use super::election::{Election, Timing};
-use super::guard::{self, Here, Refused};
+use super::guard::Refused;
 use super::log_view::LogView;
 use super::output::{Position, RaftRole};
 use super::settings::{
@@ -172,20 +172,6 @@ impl Replica {
         Ok(())
     }
 
-    fn check(&self, message: &Message) -> Result<Kind, Refused> {
-        let raft = &self.raw.raft;
-        let here = Here {
-            id: raft.id,
-            is_member: &|id| raft.prs().get(id).is_some(),
-            term: raft.term,
-            leader: raft.leader_id,
-            committed: raft.raft_log.committed,
-            last: raft.raft_log.last_index(),
-            term_of: &|index| self.term_of(index),
-        };
-        guard::check(message, &here)
-    }
-
     fn engine_step(&mut self, message: Message, kind: Kind) {
         let (from, message_term) = (message.from, message.term);
         let before = (self.raw.raft.state, self.raw.raft.vote, self.raw.raft.term);
@@ -242,6 +228,10 @@ impl Replica {
         let leads = self.raw.raft.state == StateRole::Leader;
         if !leads && self.raw.raft.promotable() && self.now >= self.election.campaign_at() {
             let rank = self.rank();
+            if self.installing() {
+                self.election.slept(self.now, rank);
+                return;
+            }
             self.election.campaigning(self.now, rank);
             let _ = self.raw.campaign();
         }
