@@ -11,7 +11,7 @@ export CARGO
 
 # How many seeds `make sim` runs and where it starts; a failure names the seed that replays it.
 SEEDS ?= 20000
-START ?= 1
+START ?= 0
 # One node for `make logs`; all of them without it.
 NODE ?=
 # Arguments of the benchmark, for example BENCH="--trials 100 kill".

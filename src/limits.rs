@@ -65,8 +65,8 @@ pub const WRITE_TURN_BYTES: usize = 1 << 20;
 /// At the limit: the kernel closes it (TCP_USER_TIMEOUT) and it is dialed again.
 pub const BULK_STALL_MAX: Duration = Duration::from_secs(5);
 
-/// Losses of a connection younger than [`RECONNECT_MAX`] in a row that are still redialed at once.
-/// Beyond it: back-off, so that a peer which accepts and closes costs no busy loop.
+/// Losses of connections younger than [`RECONNECT_MAX`] to one process, in a row, that are still
+/// redialed at once. Beyond it: back-off, so that a peer which accepts and closes costs no loop.
 pub const QUICK_LOSSES_MAX: u32 = 3;
 
 /// How long a stopping transport goes on writing what is queued. At the limit: the rest is lost.
@@ -135,6 +135,14 @@ pub const ENTRY_CACHE_MAX_BYTES: usize = 4 << 20;
 
 /// Bytes of one log segment file; preallocated. At the limit: the next segment is used.
 pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
+
+/// Bytes of the very first segment of a log, so that the first start is fast and a cluster that
+/// writes little stays small. At the limit: the next segment, of full size.
+pub const LOG_FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+
+/// Bytes of a spare segment allocated at a time while the log is idle, so that an append never
+/// waits long behind it. At the limit: the next idle moment.
+pub const LOG_ALLOCATE_STEP_BYTES: u64 = 512 << 10;
 
 /// Files kept ready to become the next log segment; recycled ones count.
 /// At the limit: a segment that is no longer needed is removed instead.
@@ -309,7 +317,8 @@ const _: () = {
     assert!(CONTROL_PAYLOAD_MAX_BYTES <= INBOUND_CONTROL_BYTES);
     // A frame of the largest size, with the most entries, can be paid for.
     assert!(FRAME_PAYLOAD_MAX_BYTES + 40 * MESSAGE_ENTRIES_MAX <= INBOUND_BULK_BYTES);
-    assert!(INBOUND_BULK_BYTES < u32::MAX as usize && INBOUND_CONTROL_BYTES < u32::MAX as usize);
+    assert!(INBOUND_BULK_BYTES < u32::MAX as usize);
+    assert!(INBOUND_CONTROL_BYTES < INBOUND_BULK_BYTES);
     // The messages of all peers together leave room in the driver's queue for everything else.
     assert!(
         (MEMBERS_MAX - 1)

@@ -24,7 +24,7 @@ fn the_role_table_is_the_committed_one() {
 
 fn render() -> String {
     let mut text = String::from(
-        "# What follows when a node in one state is seen to do something (src/core/role/table.rs).\n\
+        "# What follows when a node in one state is seen to do something: src/core/role/table.rs.\n\
          # A dot stands for no action; the actions of one row are carried out in their order.\n\n",
     );
     line(&mut text, ["from", "observed", "to", "actions", "comment"]);

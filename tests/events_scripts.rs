@@ -438,7 +438,7 @@ struct LastBreath(File);
 
 impl LastBreath {
     /// Whether all writers are dead. BEFORE: there was one.
-    fn is_drawn(mut self) -> bool {
+    fn is_drawn(&mut self) -> bool {
         let mut chunk = [0; 64];
         self.0.read(&mut chunk).is_ok_and(|count| count == 0)
     }
@@ -468,7 +468,7 @@ impl LastBreath {
 #[test]
 fn the_time_limit_kills_the_whole_group_even_what_ignores_sigterm() {
     let mut lab = Lab::new();
-    let alive = LastBreath::create(&lab);
+    let mut alive = LastBreath::create(&lab);
     // The child ignores SIGTERM and outlives its parent, which does not.
     lab.script(
         Leader,
@@ -585,6 +585,42 @@ fn endless_output_does_not_outrun_the_time_limit() {
 }
 
 #[test]
+fn the_last_words_of_a_script_are_not_lost() {
+    let mut lab = Lab::new();
+    // Exits at once after writing: the end may be seen before the output.
+    lab.script(Candidate, "exec echo last words");
+    lab.script(Learner, "exec echo last words");
+    let scripts = lab.start();
+    for count in 1..=50 {
+        submit(&scripts, &[(if count % 2 == 0 { Candidate } else { Learner }, 1)]);
+        assert_eq!(finished(&scripts, count).output, b"last words\n");
+    }
+}
+
+#[test]
+fn the_example_scripts_run() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/scripts");
+    for (script, leads, follows) in [
+        ("leader.sh", "leading cluster blue as n1, token 7\n", "following n2 (a test)\n"),
+        ("leader.js", "n1 leads blue in term 5 with token 7\n", "n1 follows n2 (a test)\n"),
+    ] {
+        let mut lab = Lab::new();
+        lab.scripts.insert(Change, examples.join(script));
+        if script == "leader.sh" {
+            let own = lab.scripts.remove(&Change).unwrap();
+            lab.scripts.extend([(Leader, own.clone()), (Follower, own)]);
+        }
+        let scripts = lab.start();
+        for (count, (event, expected)) in (1..).zip([(Leader, leads), (Follower, follows)]) {
+            submit(&scripts, &[(event, 7)]);
+            let ended = finished(&scripts, count);
+            assert_exited(&ended, 0);
+            assert_eq!(String::from_utf8(ended.output).unwrap(), expected);
+        }
+    }
+}
+
+#[test]
 fn without_scripts_everything_is_a_no_op() {
     let lab = Lab::new();
     let scripts = lab.start();
@@ -674,7 +710,7 @@ fn a_script_is_told_the_stop_as_its_deadline() {
     lab.hears(&["leader t1 from starting"]);
     submit(&scripts, &[(Follower, 1)]);
     let before = since_1970_usec();
-    let deadline = Duration::from_secs(20);
+    let deadline = lab.timeout / 3;
     stop_then(scripts, deadline, || lab.open_gate());
     lab.hears(&["leader done"]);
     let told: u128 = lab.said.line().parse().unwrap();

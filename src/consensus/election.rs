@@ -3,8 +3,8 @@
 //! Owns *when* this replica campaigns and *whether* it listens to candidates now. The engine's own
 //! timer is set so high that it never fires: its random numbers would not replay from a seed.
 //!
-//! The vote lease is for liveness only: it keeps a returning node from disturbing a healthy leader.
-//! No safety rule rests on it; it can be switched off, and the simulator does so for half its seeds.
+//! The vote lease is for liveness only: it keeps a returning node from disturbing a healthy
+//! leader. No safety rule rests on it; the simulator switches it off for half its seeds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -12,10 +12,11 @@ mod election;
 mod guard;
 mod log_view;
 mod output;
+mod ready;
 mod replica;
+mod settings;
 
 pub use guard::Refused;
 pub use output::{Fetch, FetchId, Output, Persist, Position, RaftRole, ReadReady};
-pub use replica::{
-    ProposeRefused, Recovered, Replica, ReplicaConfig, StartRefused, TransferRefused,
-};
+pub use replica::Replica;
+pub use settings::{ProposeRefused, Recovered, ReplicaConfig, StartRefused, TransferRefused};

@@ -1,4 +1,4 @@
-//! One replica: the engine, its log view, the guard and the election timer as one synchronous value.
+//! One replica: engine, log view, guard and election timer as one synchronous value.
 //!
 //! Calls that change it: [`Replica::step`] (a message), [`Replica::tick`] (time),
 //! [`Replica::propose`], [`Replica::read`], [`Replica::transfer`], [`Replica::leader_lost`]
@@ -16,8 +16,11 @@ use super::convert;
 use super::election::{Election, Timing};
 use super::guard::{self, Here, Refused};
 use super::log_view::LogView;
-use super::output::{FetchId, Output, Persist, Position, RaftRole, ReadReady};
-use crate::core::message::{Entry, HardState, Kind, Message, Snapshot, TermRuns};
+use super::output::{Position, RaftRole};
+use super::settings::{
+    ProposeRefused, Recovered, ReplicaConfig, StartRefused, TransferRefused, engine_config,
+};
+use crate::core::message::{Entry, Kind, Message};
 use crate::core::{Index, Instant, NodeId, Term};
 use crate::limits;
 
@@ -27,120 +30,20 @@ pub(super) const FETCHES_MAX: usize = 2 * limits::MEMBERS_MAX;
 /// A snapshot that was not acknowledged for this long is taken for lost and sent again.
 const SNAPSHOT_LOST_AFTER: Duration = Duration::from_secs(10);
 
-/// Settings of a replica.
-#[derive(Clone, Debug)]
-pub struct ReplicaConfig {
-    /// This node.
-    pub id: NodeId,
-    /// E: vote lease and check-quorum interval; a whole number of ticks.
-    pub election_min: Duration,
-    /// Longest pause before campaigning again after a failed election.
-    pub election_max: Duration,
-    /// Pause between heartbeats; a whole number of ticks.
-    pub heartbeat: Duration,
-    /// Granularity of the engine's clock.
-    pub tick: Duration,
-    /// Decides every random choice.
-    pub seed: u64,
-    /// Whether candidates are ignored while a leader is heard (liveness only).
-    pub vote_lease: bool,
-    /// Applied entries kept in memory, in bytes.
-    pub cache_max_bytes: usize,
-}
-
-/// What was durable when the node started.
-#[derive(Clone, Debug)]
-pub struct Recovered {
-    /// Term, vote, commit.
-    pub hard_state: HardState,
-    /// Position up to which the log was dropped; `(0, 0)` for none.
-    pub truncated: (Index, Term),
-    /// Terms from `truncated` to `last`.
-    pub terms: TermRuns,
-    /// Last index of the log; `truncated.0` if it is empty.
-    pub last: Index,
-    /// The end of the log, at least everything above `applied`, up to `last`.
-    pub tail: Vec<Entry>,
-    /// Last index that the durable state machine contains.
-    pub applied: Index,
-    /// Voters at `applied`.
-    pub voters: Vec<NodeId>,
-    /// Learners at `applied`.
-    pub learners: Vec<NodeId>,
-}
-
-/// Why a replica cannot start from what was recovered.
-#[derive(Debug, thiserror::Error)]
-pub enum StartRefused {
-    /// The state machine is ahead of the log.
-    #[error("the state machine has applied index {applied}, but the log ends at {last}")]
-    LogBehindState {
-        /// Durable applied index.
-        applied: Index,
-        /// Last index of the log.
-        last: Index,
-    },
-    /// The log does not reach back to what must be applied next.
-    #[error("the log starts at index {first}, but index {applied} is the last one applied")]
-    LogStartsTooLate {
-        /// First index of the log.
-        first: Index,
-        /// Durable applied index.
-        applied: Index,
-    },
-    /// The engine refused the settings.
-    #[error("the consensus engine refused its settings")]
-    Engine(#[source] raft::Error),
-}
-
-/// Why proposals were not appended. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeRefused {
-    /// Only the leader appends.
-    #[error("this node does not lead")]
-    NotLeader,
-    /// A hand-over is under way.
-    #[error("leadership is being transferred")]
-    Transferring,
-    /// Too much is uncommitted (`limits::UNCOMMITTED_MAX_BYTES`).
-    #[error("too many bytes are waiting to be committed")]
-    Busy,
-    /// A proposal is empty or larger than `limits::ENTRY_MAX_BYTES`.
-    #[error("a proposal has {bytes} bytes; between 1 and {} are possible", limits::ENTRY_MAX_BYTES)]
-    Size {
-        /// Its size.
-        bytes: usize,
-    },
-}
-
-/// Why a transfer was not started. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TransferRefused {
-    /// Only the leader can hand over.
-    #[error("this node does not lead")]
-    NotLeader,
-    /// The target is this node, a learner or no member.
-    #[error("the target cannot lead")]
-    BadTarget,
-    /// Another transfer is under way.
-    #[error("a transfer is under way")]
-    InProgress,
-}
-
 /// One member of the consensus group.
 pub struct Replica {
-    config: ReplicaConfig,
-    raw: RawNode<LogView>,
-    election: Election,
-    now: Instant,
-    last_tick: Instant,
-    last_leader: u64,
+    pub(super) config: ReplicaConfig,
+    pub(super) raw: RawNode<LogView>,
+    pub(super) election: Election,
+    pub(super) now: Instant,
+    pub(super) last_tick: Instant,
+    pub(super) last_leader: u64,
     /// Turn whose term or vote is not durable yet.
-    vote_unsynced: Option<u64>,
+    pub(super) vote_unsynced: Option<u64>,
     /// Term and vote last handed out to be persisted.
-    handed_vote: (Term, u64),
-    number: u64,
-    snapshots_sent: BTreeMap<u64, Instant>,
+    pub(super) handed_vote: (Term, u64),
+    pub(super) number: u64,
+    pub(super) snapshots_sent: BTreeMap<u64, Instant>,
 }
 
 impl Replica {
@@ -486,126 +389,4 @@ impl Replica {
         self.raw.transfer_leader(to.0);
         Ok(())
     }
-
-    /// The turns up to `number` are durable.
-    pub fn persisted(&mut self, number: u64) {
-        assert!(number <= self.number, "turn {number} has not been handed out");
-        if self.vote_unsynced.is_some_and(|turn| turn <= number) {
-            self.vote_unsynced = None;
-        }
-        self.raw.on_persist_ready(number);
-    }
-
-    /// Everything up to `index` is applied.
-    pub fn applied(&mut self, index: Index) {
-        self.raw.advance_apply_to(index);
-        self.raw.mut_store().trim(index);
-    }
-
-    /// The entries of a fetch, in answer to [`Output::fetches`]; empty if they are gone.
-    pub fn fetched(&mut self, id: FetchId, entries: Vec<Entry>) {
-        let entries = entries.into_iter().map(convert::entry_to_engine).collect();
-        if let Some(context) = self.raw.mut_store().deliver(id, entries) {
-            self.raw.on_entries_fetched(context);
-            self.raw.mut_store().forget_fetched();
-        }
-    }
-
-    /// The applied state, in answer to [`Output::snapshot_wanted`].
-    pub fn provide_snapshot(&mut self, index: Index, data: Vec<u8>) {
-        assert!(data.len() <= limits::SNAPSHOT_MAX_BYTES, "snapshot of {} bytes", data.len());
-        let term = self.term_of(index).expect("the applied position is in the log");
-        let conf_state = self.raw.raft.prs().conf().to_conf_state();
-        let (voters, learners) = (conf_state.voters, conf_state.learners);
-        let snapshot = Snapshot { index, term, voters, learners, data };
-        self.raw.mut_store().provide_snapshot(convert::snapshot_to_engine(snapshot));
-    }
-
-    /// Forgets the log up to `index`, which must be applied and durable in the state machine.
-    pub fn compact(&mut self, index: Index) {
-        assert!(index <= self.raw.raft.raft_log.applied, "only applied entries may be dropped");
-        self.raw.mut_store().compact(index);
-    }
-
-    /// What this turn asks for; `None` when there is nothing to do.
-    pub fn ready(&mut self) -> Option<Output> {
-        let mut output = Output::default();
-        let busy = self.raw.has_ready();
-        if busy {
-            self.engine_ready(&mut output);
-        }
-        output.number = self.number;
-        output.fetches = self.raw.mut_store().take_fetches();
-        output.snapshot_wanted = self.raw.mut_store().take_snapshot_wanted();
-        (busy || !output.fetches.is_empty() || output.snapshot_wanted).then_some(output)
-    }
-
-    fn persist_of(&mut self, ready: &mut raft::Ready) -> Persist {
-        let snapshot = (!ready.snapshot().is_empty())
-            .then(|| convert::snapshot_from_engine(ready.snapshot().clone()));
-        let entries = ready.entries().iter().cloned().map(convert::entry_from_engine).collect();
-        let hard_state = convert::hard_state_from_engine(&self.raw.raft.hard_state());
-        Persist { snapshot, entries, hard_state }
-    }
-
-    fn engine_ready(&mut self, output: &mut Output) {
-        let leads = self.raw.raft.state == StateRole::Leader;
-        let mut ready = self.raw.ready();
-        self.number = ready.number();
-        if !ready.snapshot().is_empty() {
-            self.raw.mut_store().install(ready.snapshot());
-        }
-        self.raw.mut_store().append(ready.entries());
-        if ready.must_sync() {
-            output.persist = Some(self.persist_of(&mut ready));
-            let vote = (self.raw.raft.term, self.raw.raft.vote);
-            if vote != self.handed_vote {
-                self.handed_vote = vote;
-                self.vote_unsynced = Some(self.number);
-            }
-        }
-        let durable_vote = self.vote_unsynced.is_none();
-        let mut messages = ready.take_messages();
-        messages.extend(ready.take_persisted_messages());
-        for message in messages {
-            let answer = message.get_msg_type() == MessageType::MsgHeartbeatResponse;
-            let now = durable_vote && (leads || answer);
-            let Some(message) = convert::message_from_engine(message) else { continue };
-            if message.snapshot.is_some() {
-                self.snapshots_sent.insert(message.to, self.now);
-            }
-            if now { output.send_now.push(message) } else { output.send_after.push(message) }
-        }
-        let committed = ready.take_committed_entries().into_iter();
-        output.committed = committed.map(convert::entry_from_engine).collect();
-        output.reads = ready.take_read_states().iter().filter_map(read_ready).collect();
-        self.raw.advance_append_async(ready);
-    }
-}
-
-/// The engine's settings; see DESIGN section 8 for each.
-fn engine_config(config: &ReplicaConfig, applied: Index) -> raft::Config {
-    let ticks = |time: Duration| (time.as_nanos() / config.tick.as_nanos()) as usize;
-    raft::Config {
-        id: config.id.0,
-        applied,
-        election_tick: ticks(config.election_min),
-        heartbeat_tick: ticks(config.heartbeat),
-        // The engine's own timer never fires; ours is in `election`.
-        min_election_tick: usize::MAX / 4,
-        max_election_tick: usize::MAX / 2,
-        check_quorum: true,
-        pre_vote: true,
-        max_size_per_msg: limits::APPEND_MAX_BYTES,
-        max_inflight_msgs: limits::APPEND_INFLIGHT_MESSAGES,
-        max_uncommitted_size: limits::UNCOMMITTED_MAX_BYTES,
-        max_committed_size_per_ready: limits::COMMITTED_PER_TURN_MAX_BYTES,
-        ..Default::default()
-    }
-}
-
-/// The context given to `Replica::read` comes back as 8 bytes.
-fn read_ready(state: &raft::ReadState) -> Option<ReadReady> {
-    let context = u64::from_be_bytes(state.request_ctx.as_slice().try_into().ok()?);
-    Some(ReadReady { context, index: state.index })
 }

@@ -47,6 +47,11 @@ fn parse_stat(stat: &[u8]) -> Option<(u8, Pid)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
     use super::*;
 
     #[test]
@@ -58,6 +63,20 @@ mod tests {
         {
             assert_eq!(parse_stat(bad.as_bytes()), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_zombie_is_no_member() {
+        let mut command = Command::new("/bin/cat");
+        let cat = command.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
+        let mut cat = cat.spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(cat.id()).unwrap());
+        assert!(!is_empty(pid));
+        drop(cat.stdin.take());
+        waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+        assert_eq!(killpg(pid, None), Ok(()), "not reaped, so the kernel still knows it");
+        assert!(is_empty(pid));
+        cat.wait().unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! ended. This is the *process* backend: scripts are children of the agent.
 //!
 //! Guarantees (`docs/adr/0005-event-scripts.md` says why):
-//! - one script at a time, in the order of events, coalesced to the newest state ([`queue`]);
+//! - one script at a time, in the order of events, coalesced to the newest state (`queue.rs`);
 //! - a `leader` script that was started is followed by a `follower` script before another `leader`
 //!   script starts, and a `leader` script never starts when its leadership is known to be over;
 //! - whatever a script does (fail, hang, fork, print without end, not exist), [`Scripts::submit`]

@@ -75,3 +75,35 @@ impl Output {
         self.discarded_bytes += (count - taken) as u64;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn drain_takes_what_is_there_and_waits_for_nothing() {
+        let (read_end, mut write_end) = io::pipe().unwrap();
+        let mut output = Output::new(read_end.into()).unwrap();
+        write_end.write_all(b"last words").unwrap();
+        output.drain();
+        assert!(output.is_open(), "the writer is still there");
+        assert_eq!(output.into_parts(), (b"last words".to_vec(), 0));
+    }
+
+    #[tokio::test]
+    async fn the_beginning_is_kept_and_the_rest_counted() {
+        let (read_end, mut write_end) = io::pipe().unwrap();
+        let mut output = Output::new(read_end.into()).unwrap();
+        write_end.write_all(&vec![b'a'; SCRIPT_OUTPUT_MAX_BYTES - 1]).unwrap();
+        write_end.write_all(b"bcd").unwrap();
+        drop(write_end);
+        while output.is_open() {
+            output.read().await;
+        }
+        let (kept, discarded) = output.into_parts();
+        assert_eq!((kept.len(), discarded), (SCRIPT_OUTPUT_MAX_BYTES, 2));
+        assert!(kept.ends_with(b"ab"));
+    }
+}

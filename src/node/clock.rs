@@ -1,4 +1,5 @@
-//! The clock of floor 3: CLOCK_BOOTTIME, which goes on while the host is suspended (clock_gettime(2)).
+//! The clock of floor 3: CLOCK_BOOTTIME, which goes on while the host is suspended
+//! (clock_gettime(2)).
 
 use nix::time::{ClockId, clock_gettime};
 

@@ -161,11 +161,13 @@ impl<L: LogStore, S: StateKeeper<Error: 'static>> DiskWorker<L, S> {
         Ok(Some(Event::StateDurable { index }))
     }
 
-    /// Idle: does now what would make a later append slow.
-    pub fn prepare(&mut self) -> Result<(), DiskFailed<S::Error>> {
+    /// Idle: does a part of what would make a later append slow; whether there is more to do.
+    pub fn prepare(&mut self) -> Result<bool, DiskFailed<S::Error>> {
         match self.log.prepare() {
-            Err(error) if !error.is_retryable() => Err(DiskFailed::Log(error)),
-            _ => Ok(()),
+            Ok(more) => Ok(more),
+            // The append that needs it tries again and reports.
+            Err(error) if error.is_retryable() => Ok(false),
+            Err(error) => Err(DiskFailed::Log(error)),
         }
     }
 

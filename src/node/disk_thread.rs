@@ -72,7 +72,9 @@ where
             worker.flush()?;
             return Ok(());
         }
-        worker.prepare()?;
+        if worker.prepare()? {
+            continue;
+        }
         let next = match flush_at {
             Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),

@@ -283,8 +283,8 @@ fn log_change(change: &Change, status: &NodeStatus) {
     match change {
         Change::Role { old, new, active, term, token, reason } => {
             let token = token.map_or(0, |t| t.0);
-            let (old, new) = (old.as_str(), new.as_str());
-            tracing::info!(%node, term, token, active, "role {old} -> {new}: {reason}");
+            let (old, new) = (old.as_str(), if *active { "active" } else { new.as_str() });
+            tracing::info!(%node, term, token, "role {old} -> {new}: {reason}");
         }
         Change::Leader { new, term, .. } => {
             let member = new.and_then(|id| status.members.iter().find(|m| m.id == id));

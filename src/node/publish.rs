@@ -7,7 +7,7 @@
 use crate::consensus::{RaftRole, Replica};
 use crate::core::Index;
 use crate::core::command::MemberKind;
-use crate::core::role::{Action, Observation, RoleMachine, State};
+use crate::core::role::{Action, EventName, Observation, RoleMachine, State};
 
 use super::event::{Consequence, Effect};
 use super::machine::StateMachine;
@@ -69,6 +69,8 @@ impl<M: StateMachine> Node<M> {
     /// Tells what changed since the last turn.
     pub(super) fn publish(&mut self, effects: &mut Vec<Effect>) {
         let observation = self.observe();
+        // A demotion speaks of the activation that ended, whoever is active by now.
+        let ended = self.published.role.token();
         let rule = self.published.role.observe(observation);
         let old = self.published.status.clone();
         self.refresh_status();
@@ -92,7 +94,11 @@ impl<M: StateMachine> Node<M> {
                     Effect::Act(Consequence {
                         script,
                         term: new.term,
-                        token: new.token,
+                        token: if script.event == EventName::Follower {
+                            ended.or(new.token)
+                        } else {
+                            new.token
+                        },
                         leader: new.leader,
                         reason,
                     })
@@ -152,6 +158,7 @@ impl<M: StateMachine> Node<M> {
             return "stopping";
         }
         match (old.role, new.role) {
+            (Role::Follower, Role::Follower) => "started",
             (_, Role::Leader) if new.active => "activation committed",
             (_, Role::Leader) => "election won",
             (Role::Leader, _) if self.handing_over => "leadership handed over",

@@ -31,8 +31,8 @@ pub trait Disk: Send {
 
 /// An open file of a [`Disk`].
 pub trait DiskFile: Send {
-    /// Makes the empty file `len` bytes of *written* zeros and syncs it, metadata included, so
-    /// that later `sync_data` calls have no metadata to write.
+    /// Grows the file to `len` bytes with *written* zeros and syncs it, metadata included, so that
+    /// later `sync_data` calls have no metadata to write.
     fn allocate(&mut self, len: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset` (bytes from the start).
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
@@ -119,17 +119,21 @@ struct RealFile {
 
 impl DiskFile for RealFile {
     fn allocate(&mut self, len: u64) -> io::Result<()> {
-        let wanted = i64::try_from(len).map_err(io::Error::other)?;
+        let mut at = self.len()?;
+        let [from, wanted] = [at, len.saturating_sub(at)].map(i64::try_from);
+        let (from, wanted) = (from.map_err(io::Error::other)?, wanted.map_err(io::Error::other)?);
+        if wanted == 0 {
+            return Ok(());
+        }
         // fallocate(2) asks for the space in one piece and fails early when there is none; file
         // systems without it get the space from the zeros below.
-        match nix::fcntl::fallocate(&self.file, FallocateFlags::empty(), 0, wanted) {
+        match nix::fcntl::fallocate(&self.file, FallocateFlags::empty(), from, wanted) {
             Ok(()) | Err(nix::errno::Errno::EOPNOTSUPP) => {}
             Err(errno) => return Err(errno.into()),
         }
         // Written zeros: an extent that is merely allocated is converted at its first write, and
         // the fdatasync after that write would have to commit the file system's journal.
-        let zeros = vec![0; ZERO_CHUNK_BYTES];
-        let mut at = 0;
+        let zeros = vec![0; ZERO_CHUNK_BYTES.min(usize::try_from(wanted).unwrap_or(usize::MAX))];
         while at < len {
             let part = zeros.len().min(usize::try_from(len - at).unwrap_or(usize::MAX));
             self.file.write_all_at(&zeros[..part], at)?;
@@ -156,7 +160,7 @@ impl DiskFile for RealFile {
 }
 
 /// Bytes of zeros written at a time while preallocating.
-const ZERO_CHUNK_BYTES: usize = 1 << 20;
+const ZERO_CHUNK_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -168,7 +172,9 @@ mod tests {
         let disk = RealDisk::new(dir.path());
         let mut file = disk.create("b").unwrap();
         assert_eq!(disk.create("b").err().unwrap().kind(), io::ErrorKind::AlreadyExists);
+        file.allocate(7).unwrap();
         file.allocate(ZERO_CHUNK_BYTES as u64 + 5).unwrap();
+        file.allocate(9).unwrap();
         assert_eq!(file.len().unwrap(), ZERO_CHUNK_BYTES as u64 + 5);
         file.write_at(3, b"abc").unwrap();
         file.sync_data().unwrap();

@@ -50,10 +50,11 @@ pub trait LogStore: Send {
     /// Index of the last entry, or the compacted position if there is none.
     fn last_index(&self) -> Index;
 
-    /// Does now what would make a later append slow; to be called when idle. A retryable error
-    /// may be ignored: the append that needs it tries again.
-    fn prepare(&mut self) -> Result<(), LogError> {
-        Ok(())
+    /// Does a piece, of a few milliseconds at most, of what would make a later append slow; returns
+    /// whether there is more to do. To be called while nothing waits for the log. A retryable
+    /// error may be ignored: the append that needs it tries again.
+    fn prepare(&mut self) -> Result<bool, LogError> {
+        Ok(false)
     }
 }
 

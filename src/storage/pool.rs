@@ -11,16 +11,17 @@ use super::segment::segment_name;
 use crate::limits;
 
 /// The spare files of one log directory.
-#[derive(Debug)]
 pub(super) struct Pool {
     bytes: u64,
     names: Vec<String>,
+    /// A spare in the making, and how much of it is done.
+    unfinished: Option<(Box<dyn DiskFile>, u64)>,
 }
 
 impl Pool {
     /// Sorts out what an earlier run left: whole spares are kept, the rest is removed.
     pub fn open(disk: &dyn Disk, bytes: u64) -> Result<Pool, LogError> {
-        let mut pool = Pool { bytes, names: Vec::new() };
+        let mut pool = Pool { bytes, names: Vec::new(), unfinished: None };
         for name in disk.list().map_err(|e| io_error("list", &disk.location(), e))? {
             if name != UNFINISHED && !name.starts_with(SPARE_PREFIX) {
                 continue;
@@ -45,8 +46,15 @@ impl Pool {
 
     /// Makes a spare if there is none. On error nothing has changed.
     pub fn fill(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
+        while self.fill_step(disk)? {}
+        Ok(())
+    }
+
+    /// Does at most `limits::LOG_ALLOCATE_STEP_BYTES` of what [`Pool::fill`] does; returns whether
+    /// there is more to do. On error nothing has changed.
+    pub fn fill_step(&mut self, disk: &dyn Disk) -> Result<bool, LogError> {
         if self.is_ready() {
-            return Ok(());
+            return Ok(false);
         }
         let failed = |operation, source: io::Error| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -54,23 +62,24 @@ impl Pool {
             }
             _ => io_error(operation, UNFINISHED, source),
         };
-        let mut file = match disk.create(UNFINISHED) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                disk.remove(UNFINISHED).map_err(|e| failed("remove", e))?;
-                disk.create(UNFINISHED)
-            }
-            other => other,
-        }
-        .map_err(|e| failed("create", e))?;
-        if let Err(error) = file.allocate(self.bytes) {
+        let (mut file, done) = match self.unfinished.take() {
+            Some(unfinished) => unfinished,
+            None => (create_anew(disk).map_err(|e| failed("create", e))?, 0),
+        };
+        let done = (done + limits::LOG_ALLOCATE_STEP_BYTES).min(self.bytes);
+        if let Err(error) = file.allocate(done) {
             // Gives the space back; the error that matters is the first one.
             let _ = disk.remove(UNFINISHED);
             return Err(failed("allocate", error));
         }
+        if done < self.bytes {
+            self.unfinished = Some((file, done));
+            return Ok(true);
+        }
         let name = format!("{SPARE_PREFIX}new");
         disk.rename(UNFINISHED, &name).map_err(|e| failed("rename", e))?;
         self.names.push(name);
-        Ok(())
+        Ok(false)
     }
 
     /// Opens the next spare, which stays one until [`Pool::taken`].
@@ -97,6 +106,17 @@ impl Pool {
             disk.remove(&name).map_err(|e| io_error("remove", &name, e))?;
         }
         disk.sync_dir().map_err(|source| LogError::Sync { file: disk.location(), source })
+    }
+}
+
+/// A new file in the place of what an earlier attempt may have left.
+fn create_anew(disk: &dyn Disk) -> io::Result<Box<dyn DiskFile>> {
+    match disk.create(UNFINISHED) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(UNFINISHED)?;
+            disk.create(UNFINISHED)
+        }
+        other => other,
     }
 }
 

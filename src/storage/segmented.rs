@@ -61,23 +61,26 @@ impl SegmentedLog {
         let fits = HEADER_BLOCK_BYTES + 1024..u64::from(u32::MAX);
         assert!(fits.contains(&options.segment_bytes), "{} bytes", options.segment_bytes);
         let replayed = recovery::replay(disk.as_ref())?;
-        let mut pool = Pool::open(disk.as_ref(), options.segment_bytes)?;
         let (segments, active, state) = match replayed {
             Some(recovery::Replayed { headers, state, file, end, link }) => {
                 (headers, Active { file, end, link, durable: end }, state)
             }
             None => {
+                // A small first segment makes the first start of a cluster fast.
+                let capacity = options.segment_bytes.min(limits::LOG_FIRST_SEGMENT_BYTES);
+                let mut pool = Pool::open(disk.as_ref(), capacity)?;
+                pool.fill(disk.as_ref())?;
                 let header = Header {
                     sequence: 1,
                     salt: segment::salt(options.secret, 1),
-                    capacity: options.segment_bytes,
+                    capacity,
                     ..Header::default()
                 };
-                pool.fill(disk.as_ref())?;
                 let active = start_segment(disk.as_ref(), &mut pool, header)?;
                 (VecDeque::from([header]), active, recovery::State::at(&header))
             }
         };
+        let pool = Pool::open(disk.as_ref(), options.segment_bytes)?;
         let recovered = RecoveredLog {
             hard_state: state.hard_state,
             truncated: (state.truncated.index, state.truncated.term),
@@ -369,10 +372,14 @@ impl LogStore for SegmentedLog {
         self.last_index
     }
 
-    /// Allocates the spare segment, if there is none.
-    fn prepare(&mut self) -> Result<(), LogError> {
+    /// Works on the spare segment once the active one is half full: what never fills a segment
+    /// never takes the space of a second one, and the first start has better things to do.
+    fn prepare(&mut self) -> Result<bool, LogError> {
         self.check_open()?;
-        self.pool.fill(self.disk.as_ref())
+        if self.room() > self.current().capacity / 2 {
+            return Ok(false);
+        }
+        self.pool.fill_step(self.disk.as_ref())
     }
 }
 

@@ -252,13 +252,15 @@ impl DiskFile for SimFile {
         let content = inner.files.get_mut(&self.id).expect("checked");
         if let Err(error) = result {
             // A crash in the middle of many writes leaves a part of the length.
-            content.bytes.resize(cut.max(content.bytes.len()), 0);
+            if inner.crashed {
+                content.bytes.resize(cut.max(content.bytes.len()), 0);
+            }
             return Err(error);
         }
         if full {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        *content = Content::zeros(len);
+        content.allocate(len);
         Ok(())
     }
 

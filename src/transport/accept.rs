@@ -25,11 +25,9 @@ use crate::limits;
 
 /// Accepts for ever.
 pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener) {
-    let mut short = false;
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                short = false;
                 shared.enter(|ticket| {
                     let inbound = Inbound::new(Arc::clone(&shared), ticket, stream, address);
                     tokio::spawn(inbound.run()).abort_handle()
@@ -41,10 +39,9 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener) {
                 tokio::task::yield_now().await;
             }
             Err(error) => {
-                if !std::mem::replace(&mut short, true) {
-                    let ms = limits::ACCEPT_RETRY.as_millis();
-                    tracing::warn!("cannot accept connections: {error}; trying every {ms} ms");
-                }
+                let ms = limits::ACCEPT_RETRY.as_millis();
+                let line = format!("cannot accept connections: {error}; trying every {ms} ms");
+                shared.complain(None, &line, &line);
                 sleep(limits::ACCEPT_RETRY).await;
             }
         }

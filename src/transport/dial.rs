@@ -10,11 +10,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use super::handshake::Speaker;
+use super::jitter::Jitter;
 use super::lane::{Lane, Signals};
 use super::link::Link;
 use super::reach::{self, DialError, Outbound};
@@ -39,6 +39,7 @@ pub(super) struct Dialer {
     /// Connections in a row that did not last.
     quick_losses: u32,
     last_address: Option<SocketAddr>,
+    last_process: Option<u64>,
     jitter: Jitter,
 }
 
@@ -72,7 +73,8 @@ impl Dialer {
             failures: 0,
             quick_losses: 0,
             last_address: None,
-            jitter: Jitter(seed ^ own.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            last_process: None,
+            jitter: Jitter::new(seed, own),
         }
     }
 
@@ -150,11 +152,14 @@ impl Dialer {
             ConnectionKind::Control => since.is_some_and(|since| since > before),
             _ => since.is_none_or(|since| since > before),
         };
-        if !proven {
-            self.doubtful = true;
-            self.retry_at = self.pause_after(since.unwrap_or(before));
-            self.watch_for_silence();
+        if proven {
+            return;
         }
+        self.doubtful = true;
+        if self.attempt.is_none() {
+            self.retry_at = self.pause_after(since.unwrap_or(before));
+        }
+        self.watch_for_silence();
     }
 
     fn start_attempt(&mut self) {
@@ -183,6 +188,10 @@ impl Dialer {
         self.silent_at = None;
         self.doubtful = false;
         self.failures = 0;
+        if self.last_process.replace(process) != Some(process) {
+            // Whatever the process before did, this one starts without blame.
+            self.quick_losses = 0;
+        }
         self.last_address = Some(outbound.address);
         self.current = Some(outbound);
         if self.kind == ConnectionKind::Control {
@@ -195,6 +204,9 @@ impl Dialer {
         let Some(outbound) = self.current.take() else { return };
         self.note(&format!("lost the connection to {}: {why}", self.name()));
         self.retry_at = self.pause_after(outbound.since);
+        if self.retry_at.is_some() && self.attempt.is_none() {
+            self.shut_lane();
+        }
         if self.kind == ConnectionKind::Control {
             let process = outbound.speaker.process;
             self.shared.report(self.peer, |link| link.closed(process)).await;
@@ -223,14 +235,19 @@ impl Dialer {
         }
         let pause = match error.mismatch() {
             Some(_) => self.jitter.spread(limits::RECONNECT_MAX),
-            None => self.back_off(self.failures),
+            None => self.jitter.back_off(self.failures),
         };
         self.failures = self.failures.saturating_add(1);
         self.retry_at = Some(Instant::now() + pause);
         if self.current.is_none() {
-            let dropped = self.lane().shut();
-            count(&self.shared.tally.dropped_unreachable, dropped);
+            self.shut_lane();
         }
+    }
+
+    /// Until the next dial nothing is queued: by then it would be stale.
+    fn shut_lane(&self) {
+        let dropped = self.lane().shut();
+        count(&self.shared.tally.dropped_unreachable, dropped);
     }
 
     async fn time_came(&mut self) {
@@ -296,12 +313,7 @@ impl Dialer {
         let lasted = since.elapsed() >= limits::RECONNECT_MAX;
         self.quick_losses = if lasted { 0 } else { self.quick_losses.saturating_add(1) };
         let beyond = self.quick_losses.checked_sub(limits::QUICK_LOSSES_MAX + 1)?;
-        Some(Instant::now() + self.back_off(beyond))
-    }
-
-    fn back_off(&mut self, failures: u32) -> Duration {
-        let doubled = limits::RECONNECT_MIN.saturating_mul(1 << failures.min(16));
-        self.jitter.spread(doubled.min(limits::RECONNECT_MAX))
+        Some(Instant::now() + self.jitter.back_off(beyond))
     }
 
     fn complain(&self, error: &DialError) {
@@ -370,22 +382,5 @@ async fn reached(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => pending().await,
-    }
-}
-
-/// Spreads reconnects, so that peers that lost each other at once do not meet in step.
-#[derive(Debug)]
-struct Jitter(u64);
-
-impl Jitter {
-    /// A pause between half of `longest` and all of it.
-    fn spread(&mut self, longest: Duration) -> Duration {
-        // splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let share = ((z ^ (z >> 31)) >> 32) as u32;
-        longest / 2 + (longest / 2).mul_f64(f64::from(share) / f64::from(u32::MAX))
     }
 }

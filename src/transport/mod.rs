@@ -20,7 +20,7 @@
 //! | `link`, `complaints` | what is news to the driver, what is news to the log; pure |
 //! | `lane` | the queue of one outgoing connection |
 //! | `dial`, `accept` | the tasks: one for each outgoing and each incoming connection |
-//! | `reach` | one dial |
+//! | `reach`, `jitter` | one dial; the pause before the next |
 //! | `stream` | a socket as a source of frames |
 //! | `shared` | what the tasks have in common |
 
@@ -29,6 +29,7 @@ mod complaints;
 mod dial;
 pub mod frame;
 pub mod handshake;
+mod jitter;
 mod lane;
 mod link;
 mod reach;

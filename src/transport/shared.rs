@@ -222,11 +222,20 @@ impl Shared {
     /// Waits until `peer` may have `bytes` more waiting for the driver.
     pub(super) async fn credit(&self, peer: NodeId, kind: ConnectionKind, bytes: usize) -> Credit {
         let lanes = &self.lanes[&peer];
-        let (pool, least) = match kind {
-            ConnectionKind::Bulk => (&lanes.bulk_credit, limits::INBOUND_BULK_MESSAGE_MIN_BYTES),
-            _ => (&lanes.control_credit, limits::INBOUND_CONTROL_MESSAGE_MIN_BYTES),
+        let (pool, least, most) = match kind {
+            ConnectionKind::Bulk => (
+                &lanes.bulk_credit,
+                limits::INBOUND_BULK_MESSAGE_MIN_BYTES,
+                limits::INBOUND_BULK_BYTES,
+            ),
+            _ => (
+                &lanes.control_credit,
+                limits::INBOUND_CONTROL_MESSAGE_MIN_BYTES,
+                limits::INBOUND_CONTROL_BYTES,
+            ),
         };
-        let bytes = u32::try_from(bytes.max(least)).expect("weights are below the pools' sizes");
+        // Something heavier than the whole pool waits for all of it, not for ever.
+        let bytes = u32::try_from(bytes.clamp(least, most)).expect("the pools are below 4 GiB");
         let permit = Arc::clone(pool).acquire_many_owned(bytes).await;
         Credit::new(permit.expect("the pools are never closed"))
     }

@@ -156,10 +156,10 @@ mod tests {
             () = tokio::task::yield_now() => {}
         }
         assert_eq!(reader.capacity(), limits::CONNECTION_BUFFER_BYTES);
-        dialed.write_all(&frame(3)[..20]).await.unwrap();
+        dialed.write_all(&frame(30)[..20]).await.unwrap();
         drop(dialed);
         let error = reader.next(&accepted, max).await.unwrap_err();
-        assert!(matches!(error, ReadError::Torn { missing } if missing == frame(3).len() - 20));
+        assert!(matches!(error, ReadError::Torn { missing } if missing == frame(30).len() - 20));
     }
 
     #[tokio::test]

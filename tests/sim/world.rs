@@ -312,8 +312,9 @@ impl World {
     /// The planted bug: a client is told "committed" when the leader has only appended.
     fn acknowledge_early(&mut self, early: &[(RequestId, u64)], effects: &[Effect]) {
         for (request, index) in early {
-            let refused = effects.iter().any(|e| {
-                matches!(e, Effect::Answer { request: r, answer: Answer::Refused { .. } } if r == request)
+            let refused = effects.iter().any(|e| match e {
+                Effect::Answer { request: r, answer: Answer::Refused { .. } } => r == request,
+                _ => false,
             });
             if let Some(payload) = self.requests.get(request).filter(|_| !refused) {
                 self.oracle.acked_write_durable.acked(*payload, *index);

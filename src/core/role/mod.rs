@@ -5,7 +5,7 @@
 //! turn. The answer is a [`Rule`]; its actions are data, and the surfaces carry them out in order.
 //!
 //! Guarantees: every pair of state and observation has a rule (checked by the compiler in
-//! [`table`]); between two `leader` scripts there is a `follower` script; a node that ceases to be
+//! `table.rs`); between two `leader` scripts there is a `follower` script; a node that ceases to be
 //! active demotes BEFORE anything else; seeing the same thing again has no action.
 //!
 //! Does not: know times, terms, peers or how scripts run.

@@ -6,6 +6,8 @@
 use super::{Action, EventName, Observed, Rule, State};
 
 use Action::{EmitRoleChanged as Emit, RunScript};
+use Observed::*;
+use State::*;
 
 const NOTHING: &[Action] = &[];
 const EMIT: &[Action] = &[Emit];
@@ -26,67 +28,63 @@ const DEMOTE_LEADER: &[Action] =
 
 /// Every pair of state and observation, and what follows.
 #[rustfmt::skip]
-pub const TABLE: &[Rule] = {
-    use Observed::*;
-    use State::*;
-    &[
-        rule(Starting,  Follows,     Follower,  FOLLOWER,  "the agent started and waits for a leader"),
-        rule(Starting,  Campaigns,   Candidate, CANDIDATE, "no leader was found"),
-        rule(Starting,  Elected,     Leader,    EMIT,      "a one-node cluster elects within one turn"),
-        rule(Starting,  Activated,   Active,    LEADER,    "a one-node cluster may activate within one turn"),
-        rule(Starting,  Reactivated, Active,    LEADER,    "not seen: there was no activation before"),
-        rule(Starting,  Learns,      Learner,   LEARNER,   "the agent started as a learner"),
-        rule(Starting,  Stops,       Stopped,   NOTHING,   "nothing was begun"),
+pub const TABLE: &[Rule] = &[
+    rule(Starting,  Follows,     Follower,  FOLLOWER,  "the agent started, waits for a leader"),
+    rule(Starting,  Campaigns,   Candidate, CANDIDATE, "no leader was found"),
+    rule(Starting,  Elected,     Leader,    EMIT,      "one node elects within one turn"),
+    rule(Starting,  Activated,   Active,    LEADER,    "one node may activate within one turn"),
+    rule(Starting,  Reactivated, Active,    LEADER,    "not seen: no activation before"),
+    rule(Starting,  Learns,      Learner,   LEARNER,   "the agent started as a learner"),
+    rule(Starting,  Stops,       Stopped,   NOTHING,   "nothing was begun"),
 
-        rule(Follower,  Follows,     Follower,  NOTHING,   "another leader or term is no new role"),
-        rule(Follower,  Campaigns,   Candidate, CANDIDATE, "the leader is gone"),
-        rule(Follower,  Elected,     Leader,    EMIT,      "campaign and election within one turn"),
-        rule(Follower,  Activated,   Active,    LEADER,    "campaign, election and activation within one turn"),
-        rule(Follower,  Reactivated, Active,    LEADER,    "not seen: there was no activation before"),
-        rule(Follower,  Learns,      Learner,   LEARNER,   "membership made it a learner"),
-        rule(Follower,  Stops,       Stopped,   NOTHING,   "nothing to undo"),
+    rule(Follower,  Follows,     Follower,  NOTHING,   "another leader or term is no new role"),
+    rule(Follower,  Campaigns,   Candidate, CANDIDATE, "the leader is gone"),
+    rule(Follower,  Elected,     Leader,    EMIT,      "both steps within one turn"),
+    rule(Follower,  Activated,   Active,    LEADER,    "all steps within one turn"),
+    rule(Follower,  Reactivated, Active,    LEADER,    "not seen: no activation before"),
+    rule(Follower,  Learns,      Learner,   LEARNER,   "membership made it a learner"),
+    rule(Follower,  Stops,       Stopped,   NOTHING,   "nothing to undo"),
 
-        rule(Candidate, Follows,     Follower,  FOLLOWER,  "somebody else leads, or the campaign was given up"),
-        rule(Candidate, Campaigns,   Candidate, NOTHING,   "the next round of the same campaign"),
-        rule(Candidate, Elected,     Leader,    EMIT,      "elected; scripts wait for the committed activation"),
-        rule(Candidate, Activated,   Active,    LEADER,    "election and activation within one turn"),
-        rule(Candidate, Reactivated, Active,    LEADER,    "not seen: there was no activation before"),
-        rule(Candidate, Learns,      Learner,   LEARNER,   "membership made it a learner"),
-        rule(Candidate, Stops,       Stopped,   NOTHING,   "nothing to undo"),
+    rule(Candidate, Follows,     Follower,  FOLLOWER,  "somebody else leads, or it gave up"),
+    rule(Candidate, Campaigns,   Candidate, NOTHING,   "the next round of the same campaign"),
+    rule(Candidate, Elected,     Leader,    EMIT,      "scripts wait for the activation"),
+    rule(Candidate, Activated,   Active,    LEADER,    "both steps within one turn"),
+    rule(Candidate, Reactivated, Active,    LEADER,    "not seen: no activation before"),
+    rule(Candidate, Learns,      Learner,   LEARNER,   "membership made it a learner"),
+    rule(Candidate, Stops,       Stopped,   NOTHING,   "nothing to undo"),
 
-        rule(Leader,    Follows,     Follower,  FOLLOWER,  "deposed before activation: no leader script ran"),
-        rule(Leader,    Campaigns,   Candidate, CANDIDATE, "deposed before activation, and campaigns again"),
-        rule(Leader,    Elected,     Leader,    NOTHING,   "still waits for its activation"),
-        rule(Leader,    Activated,   Active,    LEADER,    "the activation is committed, the token known"),
-        rule(Leader,    Reactivated, Active,    LEADER,    "not seen: there was no activation before"),
-        rule(Leader,    Learns,      Learner,   LEARNER,   "membership made it a learner"),
-        rule(Leader,    Stops,       Stopped,   NOTHING,   "no leader script ran, nothing to undo"),
+    rule(Leader,    Follows,     Follower,  FOLLOWER,  "deposed before a leader script ran"),
+    rule(Leader,    Campaigns,   Candidate, CANDIDATE, "deposed, and campaigns again"),
+    rule(Leader,    Elected,     Leader,    NOTHING,   "still waits for its activation"),
+    rule(Leader,    Activated,   Active,    LEADER,    "activation committed, token known"),
+    rule(Leader,    Reactivated, Active,    LEADER,    "not seen: no activation before"),
+    rule(Leader,    Learns,      Learner,   LEARNER,   "membership made it a learner"),
+    rule(Leader,    Stops,       Stopped,   NOTHING,   "nothing to undo"),
 
-        rule(Active,    Follows,     Follower,  DEMOTE,    "leadership lost or handed over"),
-        rule(Active,    Campaigns,   Candidate, DEMOTE_CANDIDATE, "lost and campaigns within one turn: demote first"),
-        rule(Active,    Elected,     Leader,    DEMOTE,    "lost and won again: the old activation ended"),
-        rule(Active,    Activated,   Active,    NOTHING,   "the same activation is still in force"),
-        rule(Active,    Reactivated, Active,    DEMOTE_LEADER, "another token within one turn: demote, then lead"),
-        rule(Active,    Learns,      Learner,   DEMOTE_LEARNER, "membership made it a learner: demote first"),
-        rule(Active,    Stops,       Stopped,   DEMOTE,    "the agent stops while active"),
+    rule(Active,    Follows,     Follower,  DEMOTE,    "leadership lost or handed over"),
+    rule(Active,    Campaigns,   Candidate, DEMOTE_CANDIDATE, "demote first"),
+    rule(Active,    Elected,     Leader,    DEMOTE,    "won again: the old activation ended"),
+    rule(Active,    Activated,   Active,    NOTHING,   "the same activation still holds"),
+    rule(Active,    Reactivated, Active,    DEMOTE_LEADER, "another token"),
+    rule(Active,    Learns,      Learner,   DEMOTE_LEARNER, "demote first"),
+    rule(Active,    Stops,       Stopped,   DEMOTE,    "the agent stops while active"),
 
-        rule(Learner,   Follows,     Follower,  FOLLOWER,  "membership made it a voter"),
-        rule(Learner,   Campaigns,   Candidate, CANDIDATE, "made a voter and campaigns within one turn"),
-        rule(Learner,   Elected,     Leader,    EMIT,      "made a voter and elected within one turn"),
-        rule(Learner,   Activated,   Active,    LEADER,    "made a voter, elected and activated within one turn"),
-        rule(Learner,   Reactivated, Active,    LEADER,    "not seen: there was no activation before"),
-        rule(Learner,   Learns,      Learner,   NOTHING,   "another leader or term is no new role"),
-        rule(Learner,   Stops,       Stopped,   NOTHING,   "nothing to undo"),
+    rule(Learner,   Follows,     Follower,  FOLLOWER,  "membership made it a voter"),
+    rule(Learner,   Campaigns,   Candidate, CANDIDATE, "made a voter within one turn"),
+    rule(Learner,   Elected,     Leader,    EMIT,      "made a voter within one turn"),
+    rule(Learner,   Activated,   Active,    LEADER,    "made a voter within one turn"),
+    rule(Learner,   Reactivated, Active,    LEADER,    "not seen: no activation before"),
+    rule(Learner,   Learns,      Learner,   NOTHING,   "another leader or term is no new role"),
+    rule(Learner,   Stops,       Stopped,   NOTHING,   "nothing to undo"),
 
-        rule(Stopped,   Follows,     Stopped,   NOTHING,   "a stopped node begins nothing"),
-        rule(Stopped,   Campaigns,   Stopped,   NOTHING,   "a stopped node begins nothing"),
-        rule(Stopped,   Elected,     Stopped,   NOTHING,   "a stopped node begins nothing"),
-        rule(Stopped,   Activated,   Stopped,   NOTHING,   "a stopped node begins nothing"),
-        rule(Stopped,   Reactivated, Stopped,   NOTHING,   "a stopped node begins nothing"),
-        rule(Stopped,   Learns,      Stopped,   NOTHING,   "a stopped node begins nothing"),
-        rule(Stopped,   Stops,       Stopped,   NOTHING,   "said twice"),
-    ]
-};
+    rule(Stopped,   Follows,     Stopped,   NOTHING,   "a stopped node begins nothing"),
+    rule(Stopped,   Campaigns,   Stopped,   NOTHING,   "a stopped node begins nothing"),
+    rule(Stopped,   Elected,     Stopped,   NOTHING,   "a stopped node begins nothing"),
+    rule(Stopped,   Activated,   Stopped,   NOTHING,   "a stopped node begins nothing"),
+    rule(Stopped,   Reactivated, Stopped,   NOTHING,   "a stopped node begins nothing"),
+    rule(Stopped,   Learns,      Stopped,   NOTHING,   "a stopped node begins nothing"),
+    rule(Stopped,   Stops,       Stopped,   NOTHING,   "said twice"),
+];
 
 /// The row for one pair.
 pub(super) fn lookup(from: State, observed: Observed) -> &'static Rule {

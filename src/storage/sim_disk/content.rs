@@ -19,9 +19,12 @@ struct Sector {
 }
 
 impl Content {
-    /// Durable zeros.
-    pub fn zeros(len: usize) -> Content {
-        Content { bytes: vec![0; len], durable_len: len, pending: BTreeMap::new() }
+    /// Durable zeros up to `len`.
+    pub fn allocate(&mut self, len: usize) {
+        if len > self.bytes.len() {
+            self.bytes.resize(len, 0);
+            self.durable_len = len;
+        }
     }
 
     /// A sync that succeeds.

@@ -95,7 +95,7 @@ fn any_changed_bit_is_noticed() {
 fn random_bytes_never_panic() {
     let mut random = fastrand::Rng::with_seed(7);
     let whole = frame(64);
-    let mut bytes = vec![0; 128];
+    let mut bytes = [0; 128];
     for round in 0..100_000 {
         let length = random.usize(..bytes.len());
         random.fill(&mut bytes[..length]);
