@@ -55,7 +55,8 @@ impl Client for FakeClient {
         let leader = self.leader.lock().unwrap().clone();
         let leads = leader.as_deref() == Some(name);
         let mut view = json!({
-            "name": name, "id": 1, "cluster_name": "main", "role": if leads { "leader" } else { "follower" }, "active": leads,
+            "name": name, "id": 1, "cluster_name": "main",
+            "role": if leads { "leader" } else { "follower" }, "active": leads,
             "term": *self.term.lock().unwrap(), "token": 7, "leader": leader,
             "commit_index": 9, "applied_index": 9, "of a later version": 1,
         });
@@ -215,7 +216,7 @@ fn logs_are_followed() {
         .unwrap();
     let stdout = child.stdout.take().unwrap();
     let _ended_with_the_test = Stranger(child);
-    let (sender, lines) = mpsc::channel();
+    let (sender, lines) = mpsc::sync_channel(64);
     thread::spawn(move || {
         BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|l| sender.send(l))
     });

@@ -32,16 +32,17 @@ pub struct Arguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The configuration file whose agents are meant.
+    /// The agents of this configuration file.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Talk to the agents whose socket is DIR/bus or DIR/*/bus.
+    /// The agents whose socket is DIR/bus or DIR/*/bus.
     #[arg(long, global = true, value_name = "DIR", env = "RAFTCTL_RUNTIME_DIRECTORY")]
     pub runtime_directory: Option<PathBuf>,
-    /// Mean only the local agent of this node.
+    /// Only the local agent of this node.
     #[arg(short, long, global = true, value_name = "NAME")]
     pub node: Option<NodeName>,
-    /// Print JSON, on one line or indented.
+    /// Print JSON, on one line or indented. Verbs that do something and only say how it goes
+    /// (start, stop and the like) print text all the same.
     #[arg(long, global = true, value_name = "MODE", value_enum, default_value_t = Json::Off)]
     pub json: Json,
     /// Do not pipe output into a pager. Accepted for compatibility: there is none.
