@@ -113,13 +113,10 @@ impl Replica {
         Position { role, term: raft.term, leader, commit, last }
     }
 
-    /// On the leader: what each other member is known to have. Empty elsewhere.
-    pub fn matched(&self) -> BTreeMap<NodeId, Index> {
-        if self.raw.raft.state != StateRole::Leader {
-            return BTreeMap::new();
-        }
-        let progress = self.raw.raft.prs().iter();
-        progress.map(|(id, progress)| (NodeId(*id), progress.matched)).collect()
+    /// On the leader: last index that `id` is known to have. `None` elsewhere.
+    pub fn matched(&self, id: NodeId) -> Option<Index> {
+        let leads = self.raw.raft.state == StateRole::Leader;
+        self.raw.raft.prs().get(id.0).filter(|_| leads).map(|progress| progress.matched)
     }
 
     /// On the leader: members heard within the current check-quorum interval.
