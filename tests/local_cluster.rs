@@ -188,6 +188,8 @@ fn configuration() -> String {
         text += &format!("{node} = \"{host}:{port}\"\n");
     }
     text += "[nodes.n1]\n[nodes.n2]\n[nodes.n3]\n";
+    // A machine that has much else to do shall not be taken for a dead leader.
+    text += "[raft]\nelection_min = \"1s\"\nelection_max = \"1500ms\"\n";
     text += "[events]\nleader = \"event.sh\"\nfollower = \"event.sh\"\n";
     text
 }
@@ -299,9 +301,14 @@ fn a_cluster_of_which_every_node_was_killed_starts_again() {
     scene.succeed("cluster kill");
     assert_eq!(scene.run("status").status, Some(3));
     scene.succeed("cluster start");
-    let (leader, after) = scene.wait_for("leader", None);
+    // Between the first and the last kill another node may have taken over.
+    let after = loop {
+        let (node, told) = scene.wait_for("leader", None);
+        if node == scene.leader() {
+            break told;
+        }
+    };
     assert!(token(&after) > token(&before), "{before:?} {after:?}");
-    assert_eq!(scene.leader(), leader);
     assert_eq!(scene.status()["cluster_id"], id);
     scene.succeed("cluster stop");
 }
