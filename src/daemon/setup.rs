@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -221,17 +222,18 @@ pub(super) fn serve(config: &Config, prepared: Prepared) -> Result<(), SetupErro
             transport::start(listener, identity, other_members(config), known, events, process)
                 .map_err(SetupError::System)?;
         let scripts = events::start(scripts_config(config))?;
-        let scripts = std::rc::Rc::new(scripts);
-        let surfaces = surfaces(std::rc::Rc::clone(&scripts));
+        let scripts = Arc::new(scripts);
+        let surfaces = surfaces(Arc::clone(&scripts));
         let (driver, handle) =
             Driver::new(node, worker, transport, peers, surfaces).map_err(SetupError::System)?;
         let stop_bus = serve_bus(bus, handle.clone())?;
         let stopping = stop_on_signal(handle)?;
         let (name, address) = (&config.node.name, &config.node.listen);
         tracing::info!(node = %name, %address, incarnation = %directory.incarnation(), "serving");
-        driver.run().await;
+        // A task of its own: waking the runtime's main future costs a system call each time.
+        tokio::spawn(driver.run()).await.map_err(|e| SetupError::System(e.into()))?;
         stopping.abort();
-        if let Ok(scripts) = std::rc::Rc::try_unwrap(scripts) {
+        if let Ok(scripts) = Arc::try_unwrap(scripts) {
             scripts.stop(config.events.timeout).await;
         }
         stop_bus();
@@ -270,7 +272,7 @@ fn scripts_config(config: &Config) -> ScriptsConfig {
     }
 }
 
-fn surfaces(scripts: std::rc::Rc<Scripts>) -> Surfaces {
+fn surfaces(scripts: Arc<Scripts>) -> Surfaces {
     Surfaces {
         act: Box::new(move |consequence, status| scripts.submit(occurrence(consequence, status))),
         describe: |status| Describe::from(status).to_json(),
