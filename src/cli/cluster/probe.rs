@@ -26,7 +26,7 @@ pub(super) fn run(
     let healthy = probe.health()?;
     match healthy {
         Some(leader) => probe.hand_over(&leader)?,
-        None => probe.say(Verdict::Fail, "hand-over", "not tried without a healthy cluster")?,
+        None => probe.say(Verdict::Skip, "hand-over", "not tried without a healthy cluster")?,
     }
     Ok(if probe.failed == 0 { Exit::Ok } else { Exit::Failure })
 }
