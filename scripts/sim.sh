@@ -5,4 +5,7 @@ set -euo pipefail
 
 need_build_tools
 export SIM_SEEDS="$1" SIM_START="${2:-0}"
-exec "$CARGO" test --locked --test sim every_seed -- --nocapture
+# Many seeds are worth an optimised build, with the checks of a debug build.
+profile=dev
+((SIM_SEEDS > 2000)) && profile=sim
+exec "$CARGO" test --locked --profile "$profile" --test sim every_seed -- --nocapture

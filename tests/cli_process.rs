@@ -8,6 +8,7 @@ use std::process::{Output, Stdio};
 use dbus_support::{DEADLINE, FakeNode, follower_of_three, leader_of_three, name};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use raftctl::cli::exit::Exit;
 use raftctl::core::NodeId;
 use raftctl::dbus::describe::Describe;
 use raftctl::node::handle::{RemoteStatusError, Request, TransferError};
@@ -88,6 +89,13 @@ async fn status_shows_the_cluster_and_is_the_default() {
     for same in ["", "state", "--no-pager status", "status -n n1"] {
         assert_eq!(run(directory.path(), same).await, (0, shown.clone(), String::new()), "{same}");
     }
+    // One that takes connections and says nothing does not keep us from the others.
+    let silent = directory.path().join("a0");
+    std::fs::create_dir(&silent).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(silent.join("bus")).unwrap();
+    assert_eq!(run(directory.path(), "status").await.1, shown);
+    drop(listener);
+    std::fs::remove_dir_all(silent).unwrap();
     // The directory of one agent will do, also by the environment, and whatever it is called.
     let own = directory.path().join("n1");
     assert_eq!(run(&own, "status --node n1").await.1, shown);
@@ -188,10 +196,19 @@ async fn a_transfer_goes_to_the_leader_and_tells_its_outcome() {
 #[tokio::test]
 async fn usage_errors_and_help() {
     let directory = tempfile::tempdir().unwrap();
-    for wrong in ["frobnicate", "status N_1", "--json=yes", "list extra", "--node"] {
+    for wrong in [
+        "frobnicate",
+        "status N_1",
+        "--json=yes",
+        "list extra",
+        "--node",
+        "cluster kill N_1",
+        "-n n1 cluster test",
+    ] {
         let (status, out, error) = run(directory.path(), wrong).await;
         assert_eq!((status, out.as_str()), (2, ""), "{wrong}");
         let what = wrong.split(['=', ' ']).next_back().unwrap();
+        assert!(!error.contains("panicked"), "{wrong}: {error}");
         assert!(error.contains(what), "{wrong}: {error}");
     }
     let (status, help, _) = run(directory.path(), "--help").await;
@@ -199,7 +216,10 @@ async fn usage_errors_and_help() {
     for part in ["Exit statuses", "RAFTCTL_RUNTIME_DIRECTORY", "NO_COLOR", "state"] {
         assert!(help.contains(part), "{part}: {help}");
     }
-    for verb in ["status", "list", "monitor", "transfer", "version"] {
+    for exit in Exit::ALL {
+        assert_eq!(help.contains(exit.meaning()), !exit.is_of_agent(), "{help}");
+    }
+    for verb in ["status", "list", "monitor", "transfer", "version", "cluster start"] {
         let (_, help, _) = run(directory.path(), &format!("{verb} --help")).await;
         assert!(help.contains(&format!("Example:\n  raftctl {verb}")), "{help}");
     }
@@ -227,6 +247,40 @@ async fn a_reader_that_went_away_is_no_failure_and_a_full_disk_is() {
     let done = output(command).await;
     assert_eq!(done.status.code(), Some(1));
     assert!(String::from_utf8(done.stderr).unwrap().contains("cannot print"));
+}
+
+#[tokio::test]
+async fn a_configuration_file_names_the_agents() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.toml");
+    let text = "cluster.members = { n1 = \"h:1\", n2 = \"h:2\", n3 = \"h:3\" }\n\
+                [node]\nruntime_directory = \"run\"\n[nodes.n1]\n[nodes.n2]\n";
+    std::fs::write(&file, text).unwrap();
+    let config = |arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_raftctl"));
+        command.args(arguments.split_whitespace()).arg("--config").arg(&file);
+        command.env_remove("RAFTCTL_RUNTIME_DIRECTORY").stdout(Stdio::piped());
+        output(command)
+    };
+    let done = config("status").await;
+    let error = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(3), "{error}");
+    assert!(error.contains("looked at the sockets of ") && error.contains("c.toml;"), "{error}");
+
+    let (_n2, _serving) = serve(&directory.path().join("run"), 2);
+    let listed = config("list --no-legend").await;
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.starts_with("n2  db  follower") && listed.lines().count() == 1, "{listed}");
+    for (node, status) in [("n1", 3), ("n2", 0)] {
+        let done = config(&format!("list --node {node}")).await;
+        assert_eq!(done.status.code(), Some(status), "{node}");
+    }
+
+    std::fs::write(&file, "[cluster]\nmember = 1\n").unwrap();
+    let done = config("monitor").await;
+    let error = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(2), "{error}");
+    assert!(error.starts_with("raftctl: ") && error.contains("c.toml:2:1: "), "{error}");
 }
 
 async fn line(lines: &mut Lines<BufReader<ChildStdout>>) -> String {

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use raftctl::cli::args::Json;
+use raftctl::cli::cluster::status as local;
 use raftctl::cli::output::Format;
 use raftctl::cli::{list, monitor, status};
 use raftctl::dbus::describe::{Describe, PeerView};
@@ -54,6 +55,7 @@ fn run(command: &str) -> String {
             let node = cluster.nodes.into_iter().find(|node| node.name == of).expect("a node");
             status::render_node(&node.status.expect("a node that answers"), format)
         }
+        "local" => local::render(&fixture::<local::LocalView>(name), format),
         "list" => list::render(&fixture::<Vec<list::Listed>>(name), format),
         "monitor" => {
             let events: Vec<monitor::Event> = fixture(name);
@@ -121,4 +123,9 @@ fn list_of_agents() {
 #[test]
 fn monitor_lines() {
     check("monitor.txt");
+}
+
+#[test]
+fn status_of_a_local_cluster() {
+    check("cluster_status.txt");
 }

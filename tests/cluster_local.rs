@@ -14,11 +14,12 @@ use std::thread;
 use std::time::Duration;
 
 use cluster_support::Scene;
+use raftctl::cli::args::Json;
 use raftctl::cli::cluster::process::{self, Found, Reason, Record};
-use raftctl::cli::cluster::{
-    self, Client, ClusterArgs, ClusterVerb, Environment, LogsArgs, OneOrAll,
-};
+use raftctl::cli::cluster::{self, Client, ClusterVerb, Environment, LogsArgs, OneOrAll};
 use raftctl::cli::exit::Exit;
+use raftctl::cli::output::Format;
+use raftctl::dbus::describe::Describe;
 use serde_json::{Value, json};
 
 #[test]
@@ -46,7 +47,7 @@ impl FakeClient {
 }
 
 impl Client for FakeClient {
-    fn status_of(&self, socket: &Path, deadline: Duration) -> anyhow::Result<Value> {
+    fn describe(&self, socket: &Path, deadline: Duration) -> anyhow::Result<Describe> {
         assert!(deadline <= Duration::from_secs(1));
         UnixStream::connect(socket)?;
         // .../NODE/run/bus
@@ -54,14 +55,15 @@ impl Client for FakeClient {
         let leader = self.leader.lock().unwrap().clone();
         let leads = leader.as_deref() == Some(name);
         let mut view = json!({
-            "name": name, "role": if leads { "leader" } else { "follower" }, "active": leads,
+            "name": name, "id": 1, "cluster_name": "main",
+            "role": if leads { "leader" } else { "follower" }, "active": leads,
             "term": *self.term.lock().unwrap(), "token": 7, "leader": leader,
             "commit_index": 9, "applied_index": 9, "of a later version": 1,
         });
         for (_, says) in self.says.iter().filter(|(node, _)| *node == name) {
             view.as_object_mut().unwrap().extend(says.as_object().unwrap().clone());
         }
-        Ok(view)
+        Ok(serde_json::from_value(view)?)
     }
 
     fn transfer(&self, _: &Path, to: Option<&str>, _: Duration) -> anyhow::Result<String> {
@@ -76,25 +78,27 @@ struct Stage {
     scene: Scene,
     client: FakeClient,
     patience: Duration,
+    json: Json,
 }
 
 impl Stage {
     fn new(count: usize) -> Stage {
         let scene = Scene::new(count, &fake::fake_script());
         let leader = if count == 1 { "n1" } else { "n2" };
-        Stage { scene, client: FakeClient::led_by(leader), patience: Duration::from_secs(10) }
+        let client = FakeClient::led_by(leader);
+        Stage { scene, client, patience: Duration::from_secs(10), json: Json::Off }
     }
 
     fn try_run(&self, verb: ClusterVerb) -> (anyhow::Result<Exit>, String) {
-        let args = ClusterArgs { config: Some(self.scene.config()), verb };
         let environment = Environment {
-            config: None,
+            config: Some(self.scene.config()),
             agent: Some(self.scene.agent()),
             directory: PathBuf::from("/"),
             patience: self.patience,
         };
+        let format = Format { json: self.json, legend: true, colour: false };
         let mut out = Vec::new();
-        let result = cluster::run(&args, &environment, &self.client, &mut out);
+        let result = cluster::run(&verb, &environment, &self.client, format, &mut out);
         (result, String::from_utf8(out).unwrap())
     }
 
@@ -156,12 +160,13 @@ fn a_cluster_starts_runs_stops_and_is_cleaned() {
     let (exit, out) = stage.run(ClusterVerb::Status(all()));
     assert_eq!(exit, Exit::Ok);
     let lines: Vec<&str> = out.lines().collect();
-    assert_eq!(lines.len(), 4, "{out}");
-    assert!(lines[0].starts_with("NODE  PID"), "{out}");
-    let words: Vec<&str> = lines[2].split_whitespace().collect();
+    assert_eq!(lines[0], "● Cluster main: leader n2 ★, 3 of 3 nodes answer");
+    assert!(lines[2].starts_with("NODE "), "{out}");
+    let words: Vec<&str> = lines[4].split_whitespace().collect();
     let pid = pids[1].to_string();
-    assert_eq!(words[..7], ["n2", &pid, "leader", "★", "3", "active", "7"], "{out}");
-    assert!(words[9].ends_with("c.d/n2/state"), "{out}");
+    let expected = ["n2", &pid, "leader", "★", "yes", "3", "7", "9", "127.0.0.1:2"];
+    assert_eq!(words, expected, "{out}");
+    assert!(lines[8].ends_with("/c.d"), "{out}");
 
     let (result, _) = stage.try_run(ClusterVerb::Clean(all()));
     let error = result.unwrap_err();
@@ -211,7 +216,7 @@ fn logs_are_followed() {
         .unwrap();
     let stdout = child.stdout.take().unwrap();
     let _ended_with_the_test = Stranger(child);
-    let (sender, lines) = mpsc::channel();
+    let (sender, lines) = mpsc::sync_channel(64);
     thread::spawn(move || {
         BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|l| sender.send(l))
     });
@@ -220,6 +225,33 @@ fn logs_are_followed() {
     let mut file = fs::OpenOptions::new().append(true).open(log("n2")).unwrap();
     file.write_all(b"n2 goes on\n").unwrap();
     assert_eq!(next(), "n2 | n2 goes on");
+}
+
+#[test]
+fn what_cannot_be_printed_does_not_stop_the_work() {
+    let stage = Stage::new(2);
+    let run = |verb: &str, stdout: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_raftctl"));
+        command.args(["cluster", verb, "--config"]).arg(stage.scene.config());
+        let output = command.stdout(stdout).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let gone = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    for (stdout, status) in [(gone(), 0), (full(), 1)] {
+        stage.run(ClusterVerb::Start(all()));
+        let (exit, err) = run("stop", stdout);
+        assert_eq!((exit, err.contains("cannot print")), (Some(status), status == 1), "{err}");
+        for node in ["n1", "n2"] {
+            assert!(matches!(stage.find(node), Found::Gone(Reason::NoFile)));
+        }
+    }
+    assert_eq!(run("logs", gone()), (Some(0), String::new()));
+    assert_eq!(run("status", gone()), (Some(3), String::new()));
 }
 
 #[test]
@@ -318,6 +350,43 @@ fn the_test_verb_passes_and_hands_over() {
     assert_eq!(out.lines().filter(|l| l.starts_with("PASS  ")).count(), 6, "{out}");
     assert!(out.contains("hand-over from n2 to n3: done after "), "{out}");
     assert_eq!(stage.client.leader.lock().unwrap().as_deref(), Some("n3"));
+}
+
+#[test]
+fn the_verbs_that_show_something_speak_json() {
+    let mut stage = Stage::new(2);
+    stage.json = Json::Short;
+    stage.run(ClusterVerb::Start(only("n2")));
+    let (exit, out) = stage.run(ClusterVerb::Status(all()));
+    assert_eq!(exit, Exit::NotRunning);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["nodes"][0]["error"], "not started");
+    assert_eq!(json["nodes"][0]["pid"], Value::Null);
+    assert_eq!(json["nodes"][1]["pid"], stage.pid("n2"));
+    assert_eq!(json["nodes"][1]["status"]["role"], "leader");
+    let state = json["nodes"][1]["state_directory"].as_str().unwrap();
+    assert!(state.ends_with("/c.d/n2/state"), "{state}");
+
+    stage.run(ClusterVerb::Start(only("n1")));
+    let (exit, out) = stage.run(ClusterVerb::Test);
+    assert_eq!(exit, Exit::Ok, "{out}");
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 6);
+    assert!(lines.iter().all(|line| line["verdict"] == "pass"), "{out}");
+    assert_eq!(lines[5]["check"], "hand-over from n2 to n1");
+}
+
+#[test]
+fn a_started_node_that_does_not_follow_is_named() {
+    let mut stage = Stage::new(3);
+    stage.client.says = vec![("n1", json!({ "leader": null }))];
+    stage.patience = Duration::from_millis(200);
+    let (exit, out) = stage.run(ClusterVerb::Start(all()));
+    assert_eq!(exit, Exit::TimedOut, "{out}");
+    assert!(out.contains("n2 leads, but n1 does not follow after 0.2 s"), "{out}");
+    // A node that was running already is not waited for.
+    let (exit, out) = stage.run(ClusterVerb::Start(all()));
+    assert_eq!(exit, Exit::Ok, "{out}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Manager {
             .spawn()
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::sync_channel(64);
         std::thread::spawn(move || {
             stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
@@ -169,7 +169,7 @@ fn agents_end_with_a_manager_that_is_killed() {
     mkfifo(&fifo, Mode::from_bits_truncate(0o600)).unwrap();
     let manager = Manager::start(&scene, &[]);
     // Opening waits for the writer; reading ends when the agent has.
-    let (sender, ended) = mpsc::channel();
+    let (sender, ended) = mpsc::sync_channel(64);
     std::thread::spawn(move || {
         let mut nothing = Vec::new();
         let read = File::open(&fifo).and_then(|mut fifo| fifo.read_to_end(&mut nothing));

@@ -73,3 +73,18 @@ fn scripts_that_cannot_run_are_a_warning() {
     assert!(err.contains("plain.sh\" of a is not executable"), "{err}");
     assert_eq!(err.lines().count(), 2, "{err}");
 }
+
+#[test]
+fn a_file_is_wanted_and_may_be_the_one_of_the_option() {
+    let (status, out, err) = check(&[]);
+    assert_eq!((status, out.as_str()), (Some(2), ""));
+    assert_eq!(err, "raftctl: config check: expected FILE\n");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/node1.toml");
+    for line in [["--config", "FILE", "config", "check"], ["config", "check", "--config", "FILE"]] {
+        let line =
+            line.map(|word| if word == "FILE" { example.as_os_str() } else { word.as_ref() });
+        let output = Command::new(env!("CARGO_BIN_EXE_raftctl")).args(line).output().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(out, format!("{}: ok: node n1 of 3 in cluster main\n", example.display()));
+    }
+}

@@ -184,8 +184,8 @@ async fn idle(cluster: &mut Cluster, programs: &Programs, report: &mut Report) {
 }
 
 fn status(cluster: &Cluster, programs: &Programs, report: &mut Report) {
-    let config = cluster.config();
-    let arguments = ["--config", config.to_str().unwrap_or_default(), "status", "n1"];
+    let runtime = cluster.runtime_directory(0);
+    let arguments = ["--runtime-directory", runtime.to_str().unwrap_or_default(), "status"];
     let result = process::run_times(&programs.raftctl, &arguments, 50);
     report.add("raftctl status, wall time, ms", "< 15", told(result));
 }

@@ -105,8 +105,13 @@ impl Cluster {
     }
 
     /// The configuration file of all nodes.
-    pub fn config(&self) -> PathBuf {
+    fn config(&self) -> PathBuf {
         self.directory.join("c.toml")
+    }
+
+    /// Where the private socket of node `at` is.
+    pub fn runtime_directory(&self, at: usize) -> PathBuf {
+        self.directory.join("c.d").join(&self.nodes[at].name).join("run")
     }
 
     /// Starts the agent of node `at`.
@@ -130,7 +135,7 @@ impl Cluster {
     /// Connects to node `at` as soon as it listens.
     pub async fn connect(&mut self, at: usize) -> Result<()> {
         let began = Instant::now();
-        let socket = self.directory.join("c.d").join(&self.nodes[at].name).join("run/bus");
+        let socket = self.runtime_directory(at).join("bus");
         loop {
             match Watch::open(at, &socket, self.tell.clone()).await {
                 Ok(watch) => {

@@ -6,13 +6,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::cluster::ClusterVerb;
+use super::config_check::ConfigCheckArgs;
+use super::exit::Exit;
 use crate::core::NodeName;
 
 /// Runs any systemd unit on exactly one of several hosts: query and steer the agents.
 ///
 /// Without a verb, shows the status of the cluster.
 #[derive(Debug, Parser)]
-#[command(name = "raftctl", after_help = EXIT_STATUSES, disable_help_subcommand = true)]
+#[command(name = "raftctl", after_help = program_help(), disable_help_subcommand = true)]
 pub struct Arguments {
     /// Print the version and exit.
     #[arg(short = 'v', long)]
@@ -29,16 +32,17 @@ pub struct Arguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Talk to the agents of this configuration file.
+    /// The agents of this configuration file.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Talk to the agents whose socket is DIR/bus or DIR/*/bus.
+    /// The agents whose socket is DIR/bus or DIR/*/bus.
     #[arg(long, global = true, value_name = "DIR", env = "RAFTCTL_RUNTIME_DIRECTORY")]
     pub runtime_directory: Option<PathBuf>,
-    /// Talk to the local agent of this node.
+    /// Only the local agent of this node.
     #[arg(short, long, global = true, value_name = "NAME")]
     pub node: Option<NodeName>,
-    /// Print JSON, on one line or indented.
+    /// Print JSON, on one line or indented. Verbs that do something and only say how it goes
+    /// (start, stop and the like) print text all the same.
     #[arg(long, global = true, value_name = "MODE", value_enum, default_value_t = Json::Off)]
     pub json: Json,
     /// Do not pipe output into a pager. Accepted for compatibility: there is none.
@@ -83,29 +87,61 @@ pub enum Verb {
         #[arg(value_name = "NODE")]
         to: Option<NodeName>,
     },
+    /// Run the agents of a configuration file in the foreground.
+    #[command(after_help = START_HELP)]
+    Start,
+    /// Run a whole cluster on this host, for development and for trying things.
+    #[command(after_help = CLUSTER_HELP, disable_help_subcommand = true)]
+    Cluster {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: ClusterVerb,
+    },
+    /// Check configuration files.
+    #[command(after_help = CONFIG_HELP, disable_help_subcommand = true)]
+    Config {
+        /// What to do with them.
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
     /// Print the version.
     #[command(after_help = "Example:\n  raftctl version")]
     Version,
 }
 
-const EXIT_STATUSES: &str = "\
+/// The verbs of `config`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Say of each file whether an agent can use it, and if not, where and why.
+    #[command(after_help = CHECK_HELP)]
+    Check(ConfigCheckArgs),
+}
+
+fn program_help() -> String {
+    let statuses = Exit::table(false);
+    format!(
+        "\
+Where agents are looked for:
+  --runtime-directory, else --config, else /run/raftctl. If no agent is there, the local cluster
+  that \"raftctl cluster\" would use here; standard error says so, unless with --no-legend or
+  --json.
+
 Exit statuses:
-  0  success
-  1  failure
-  2  wrong usage
-  3  no agent is running, or it does not answer
-  4  not permitted
-  5  the cluster has no leader
-  6  timed out
+{statuses}  \"raftctl start\" passes on the higher ones of its agents, see raftctld --help
 
 Environment:
   RAFTCTL_RUNTIME_DIRECTORY  like --runtime-directory
+  RAFTCTL_CLUSTER_CONFIG     configuration file of the local cluster
+  RAFTCTLD                   the agent that \"start\" and \"cluster start\" run
   NO_COLOR                   no colours, whatever the terminal
 
 Examples:
   raftctl                    show the cluster
   raftctl status n2          show one node in detail
-  raftctl transfer n2        make n2 the leader";
+  raftctl transfer n2        make n2 the leader
+  raftctl cluster start      start a cluster here"
+    )
+}
 
 const STATUS_HELP: &str = "\
 The leader is marked with a star. A node that does not answer within 500 ms is shown as
@@ -128,6 +164,36 @@ does not lead, the leader's agent is asked when it runs on this host.
 Example:
   raftctl transfer n2";
 
+const START_HELP: &str = "\
+One agent for each node of the file, or the one of --node. Their standard error is passed on with
+the name of the node before each line. A crashed agent is started again; a signal to stop is passed
+on, and a second one kills.
+
+Examples:
+  raftctl start --config /etc/raftctl/n1.toml
+  raftctl start --config three.toml --node n1";
+
+const CLUSTER_HELP: &str = "\
+The cluster is that of --config, else of RAFTCTL_CLUSTER_CONFIG, ./raftctl-cluster.toml or
+./.raftctl/cluster.toml; \"start\" makes the last one if there is none: three nodes on loopback.
+State, logs and sockets are in FILE.d beside the file (cluster.d for cluster.toml).
+
+Examples:
+  raftctl cluster start
+  raftctl cluster kill n1
+  raftctl cluster status";
+
+const CONFIG_HELP: &str = "\
+Example:
+  raftctl config check /etc/raftctl/*.toml";
+
+const CHECK_HELP: &str = "\
+One line for each file on standard output, one for each problem on standard error, with line and
+column. Scripts that are not there are a warning: the file may be for another host.
+
+Example:
+  raftctl config check /etc/raftctl/n1.toml";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +215,68 @@ mod tests {
             assert_eq!(parsed.global.node, Some("n1".parse().unwrap()), "{line}");
             assert_eq!(parsed.global.json, Json::Short, "{line}");
         }
+    }
+
+    #[test]
+    fn every_verb_has_an_example() {
+        fn look(command: &clap::Command, path: &str) -> usize {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(&format!("\n  {path}")), "{path}: {help}");
+            let verbs = command.get_subcommands();
+            1 + verbs.map(|verb| look(verb, &format!("{path} {}", verb.get_name()))).sum::<usize>()
+        }
+        let command = <Arguments as clap::CommandFactory>::command();
+        assert_eq!(look(&command, "raftctl"), 18);
+    }
+
+    fn parse(line: &str) -> Arguments {
+        let parsed = Arguments::try_parse_from(line.split(' '));
+        parsed.unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    #[test]
+    fn the_configuration_is_one_option_wherever_it_stands() {
+        for line in [
+            "raftctl --config f cluster stop n1",
+            "raftctl cluster --config f stop n1",
+            "raftctl cluster stop n1 --config f",
+            "raftctl cluster stop --config f -- n1",
+            "raftctl --config f --node n1 cluster stop",
+            "raftctl -n n2 --config f cluster stop n1",
+        ] {
+            let Arguments { global, verb, .. } = parse(line);
+            let Some(Verb::Cluster { verb: ClusterVerb::Stop(which) }) = verb else {
+                panic!("{line}");
+            };
+            assert_eq!(global.config, Some(PathBuf::from("f")), "{line}");
+            assert_eq!(which.node.unwrap().as_str(), "n1", "{line}");
+        }
+        for line in [
+            "raftctl --config f start --node n1",
+            "raftctl start -n n1 --config f",
+            "raftctl --config f config check -n n1",
+            "raftctl config --config f check --node n1",
+        ] {
+            let Global { config, node, .. } = parse(line).global;
+            assert_eq!(config, Some(PathBuf::from("f")), "{line}");
+            assert_eq!(node.unwrap().as_str(), "n1", "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_of_logs_are_counted_with_n() {
+        let parsed = parse("raftctl cluster logs n1 -f -n 3");
+        let Some(Verb::Cluster { verb: ClusterVerb::Logs(args) }) = parsed.verb else { panic!() };
+        assert_eq!((args.lines, args.follow, args.node.unwrap().as_str()), (3, true, "n1"));
+        let wrong = "raftctl cluster logs -n many".split(' ');
+        assert!(Arguments::try_parse_from(wrong).is_err());
+    }
+
+    #[test]
+    fn files_to_check_are_arguments() {
+        let parsed = parse("raftctl config check a b");
+        let Some(Verb::Config { verb: ConfigVerb::Check(args) }) = parsed.verb else { panic!() };
+        assert_eq!(args.files, ["a", "b"].map(PathBuf::from));
     }
 
     #[test]

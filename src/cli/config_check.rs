@@ -12,20 +12,25 @@ use crate::limits;
 /// Arguments of `config check`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ConfigCheckArgs {
-    /// Configuration files to check.
-    #[arg(value_name = "FILE", required = true)]
+    /// Configuration files to check, beside that of --config.
+    #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
 
-/// Checks every file; the verdicts go to `out`, what is wrong to `err`.
+/// Checks `config` and every other file; the verdicts go to `out`, what is wrong to `err`.
 /// [`Exit::Usage`] if one of them cannot be used.
 pub fn run(
     args: &ConfigCheckArgs,
+    config: Option<&Path>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
+    let files: Vec<&Path> = config.into_iter().chain(args.files.iter().map(|f| &**f)).collect();
+    if files.is_empty() {
+        return Err(Exit::Usage.because("config check: expected FILE"));
+    }
     let mut exit = Exit::Ok;
-    for path in &args.files {
+    for path in files {
         match load(path) {
             Ok(file) => {
                 for warning in file.nodes().iter().flat_map(script_warnings) {

@@ -3,6 +3,7 @@
 //! Scripts rely on these numbers: one is never given another meaning. Those of the agent follow
 //! sysexits.h, so that they do not collide with the small ones of the command line.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 /// An exit status.
@@ -92,6 +93,21 @@ impl Exit {
         }
     }
 
+    /// Whether `raftctld` alone has it; `raftctl start` passes it on.
+    pub const fn is_of_agent(self) -> bool {
+        self.code() >= Exit::StateCorrupt.code()
+    }
+
+    /// Those of the agent, or the other ones, one on each line with its meaning, for `--help`.
+    pub fn table(of_agent: bool) -> String {
+        let mut table = String::new();
+        for exit in Exit::ALL.into_iter().filter(|exit| exit.is_of_agent() == of_agent) {
+            writeln!(table, "  {:<2}  {}", exit.code(), exit.meaning())
+                .expect("text can be written to");
+        }
+        table
+    }
+
     /// Whether starting the agent again cannot help before somebody changes something.
     pub const fn is_permanent(self) -> bool {
         matches!(
@@ -112,7 +128,7 @@ impl Exit {
 
     /// An error that ends the program with this status.
     pub fn because(self, message: impl Into<String>) -> anyhow::Error {
-        Failure { exit: self, message: message.into() }.into()
+        Failure::new(self, message).into()
     }
 }
 
@@ -122,14 +138,21 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error with an exit status.
+/// Why a verb did not succeed: one line for people, one number for scripts.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
     /// The status.
     pub exit: Exit,
-    /// What the user is told.
+    /// What the user is told; empty if there is nobody to be told.
     pub message: String,
+}
+
+impl Failure {
+    /// A failure with an exit status of its own.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
+        Failure { exit, message: message.into() }
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +167,14 @@ mod tests {
         }
         assert_eq!(Exit::from_code(64), None);
         assert_eq!(Exit::from_code(256), None);
+    }
+
+    #[test]
+    fn the_tables_have_every_status_once() {
+        let tables = Exit::table(false) + &Exit::table(true);
+        assert_eq!(tables.lines().count(), Exit::ALL.len());
+        assert!(tables.starts_with("  0   success\n  1   failed"), "{tables}");
+        assert!(Exit::table(true).starts_with("  65  the state directory"), "{tables}");
     }
 
     #[test]

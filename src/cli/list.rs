@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::discover::{Found, Instance};
-use super::output::{Cell, Failure, Format, STAR, Style, Table, exit, print};
+use super::exit::{Exit, Failure};
+use super::output::{Cell, Format, Style, Table, complain, print, role_cell};
 use crate::dbus::client::{Client, ClientError, block_on};
 use crate::dbus::describe::Describe;
 use crate::limits;
@@ -23,16 +24,16 @@ pub struct Listed {
 }
 
 /// Lists the agents that answer, and those that should but do not.
-pub fn run(found: &Found, format: Format) -> Result<u8, Failure> {
+pub fn run(found: &Found, format: Format) -> Result<Exit, Failure> {
     let listed = block_on(ask_all(found.instances()));
     if listed.is_empty() {
         return Err(found.nobody());
     }
     print(&render(&listed, format))?;
     if found.instances().len() >= limits::CLIENT_INSTANCES_MAX {
-        eprintln!("raftctl: only the first {} are shown", limits::CLIENT_INSTANCES_MAX);
+        complain(&format!("only the first {} are shown", limits::CLIENT_INSTANCES_MAX));
     }
-    Ok(exit::OK)
+    Ok(Exit::Ok)
 }
 
 async fn ask_all(instances: &[Instance]) -> Vec<Listed> {
@@ -70,10 +71,7 @@ pub fn render(listed: &[Listed], format: Format) -> String {
     for Listed { name, socket, status, .. } in listed {
         let (cluster, role, leader) = match status {
             Some(status) => {
-                let role = match status.role.as_str() {
-                    "leader" => Cell(format!("leader {STAR}"), Style::Good),
-                    other => Cell::plain(other),
-                };
+                let role = role_cell(&status.role, status.role == "leader");
                 let leader = status.leader.as_deref();
                 (status.cluster_name.clone(), role, leader.unwrap_or("none").to_owned())
             }

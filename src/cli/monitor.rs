@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::discover::Found;
-use super::output::{Failure, Format, STAR, exit, print};
+use super::exit::{Exit, Failure};
+use super::output::{Format, STAR, print};
 use crate::dbus::client::{Client, Signal, block_on};
 use crate::dbus::describe::Describe;
 use crate::limits;
@@ -59,15 +60,15 @@ struct Line<'a> {
 }
 
 /// Follows the first agent that answers. An interrupt ends it successfully.
-pub fn run(found: &Found, format: Format) -> Result<u8, Failure> {
+pub fn run(found: &Found, format: Format) -> Result<Exit, Failure> {
     block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
         tokio::select! {
-            _ = interrupt.recv() => Ok(exit::OK),
-            _ = terminate.recv() => Ok(exit::OK),
-            _ = hangup.recv() => Ok(exit::OK),
+            _ = interrupt.recv() => Ok(Exit::Ok),
+            _ = terminate.recv() => Ok(Exit::Ok),
+            _ = hangup.recv() => Ok(Exit::Ok),
             ended = follow(found, format) => match ended? {},
         }
     })

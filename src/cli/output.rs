@@ -1,62 +1,29 @@
-//! What the command line prints, and how: columns, colours, JSON, and the failures with their
-//! exit statuses.
+//! What the command line prints, and how: columns, colours, JSON, and which failure has which exit
+//! status.
 //!
-//! A reader that goes away (`raftctl list | head -1`) ends the program quietly and never panics.
+//! A reader that goes away (`raftctl list | head -1`) never makes it panic: verbs that only show
+//! something end quietly, verbs that do something go on and do it ([`Progress`]).
 
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
 use super::args::{Global, Json};
+use super::exit::{Exit, Failure};
 use crate::dbus::client::ClientError;
-
-/// Exit statuses, documented in `raftctl --help`.
-pub mod exit {
-    /// Success.
-    pub const OK: u8 = 0;
-    /// Failure.
-    pub const FAILURE: u8 = 1;
-    /// Wrong usage.
-    pub const USAGE: u8 = 2;
-    /// No agent is running, or it does not answer.
-    pub const NOT_RUNNING: u8 = 3;
-    /// Not permitted.
-    pub const NOT_PERMITTED: u8 = 4;
-    /// The cluster has no leader.
-    pub const NO_LEADER: u8 = 5;
-    /// Timed out.
-    pub const TIMED_OUT: u8 = 6;
-}
-
-/// Why a verb did not succeed: one line for people, one number for scripts.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Failure {
-    /// The line.
-    pub message: String,
-    /// The exit status.
-    pub status: u8,
-}
-
-impl Failure {
-    /// A failure with an exit status of its own.
-    pub fn new(status: u8, message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), status }
-    }
-}
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         let status = match &error {
-            ClientError::NotRunning { .. } | ClientError::Closed => exit::NOT_RUNNING,
-            ClientError::NotPermitted { .. } => exit::NOT_PERMITTED,
-            ClientError::TimedOut { .. } => exit::TIMED_OUT,
-            ClientError::NotUnderstood { .. } => exit::FAILURE,
+            ClientError::NotRunning { .. } | ClientError::Closed => Exit::NotRunning,
+            ClientError::NotPermitted { .. } => Exit::NotPermitted,
+            ClientError::TimedOut { .. } => Exit::TimedOut,
+            ClientError::NotUnderstood { .. } => Exit::Failure,
             ClientError::Refused { name, .. } => match name.as_str() {
-                "Stopping" | "Unreachable" => exit::NOT_RUNNING,
-                "TransferTimedOut" => exit::TIMED_OUT,
-                "InvalidArgument" | "UnknownMember" => exit::USAGE,
-                _ => exit::FAILURE,
+                "Stopping" | "Unreachable" => Exit::NotRunning,
+                "TransferTimedOut" => Exit::TimedOut,
+                "InvalidArgument" | "UnknownMember" => Exit::Usage,
+                _ => Exit::Failure,
             },
         };
         let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
@@ -69,7 +36,7 @@ impl From<io::Error> for Failure {
         // Whoever read our output has seen enough.
         let quiet = error.kind() == io::ErrorKind::BrokenPipe;
         let message = if quiet { String::new() } else { format!("cannot print: {error}") };
-        Failure::new(if quiet { exit::OK } else { exit::FAILURE }, message)
+        Failure::new(if quiet { Exit::Ok } else { Exit::Failure }, message)
     }
 }
 
@@ -204,11 +171,87 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
+/// A node's role, with the star if it leads.
+pub fn role_cell(role: &str, leads: bool) -> Cell {
+    if leads { Cell(format!("{role} {STAR}"), Style::Good) } else { Cell::plain(role) }
+}
+
+/// Whether a node is active.
+pub fn active_cell(active: bool) -> Cell {
+    if active { Cell("yes".to_owned(), Style::Good) } else { Cell::plain("no") }
+}
+
+/// Nothing to be shown.
+pub fn no_cell() -> Cell {
+    Cell("-".to_owned(), Style::Dim)
+}
+
+/// The beginning of a headline about a cluster and its leader: a dot before, a star behind.
+pub fn headline(cluster: &str, leader: Option<&str>, format: Format) -> String {
+    let (mark, leader) = match leader {
+        Some(leader) => ("●", format.paint(Style::Good, &format!("{leader} {STAR}"))),
+        None => ("○", format.paint(Style::Bad, "none")),
+    };
+    let mark = format.paint(if mark == "●" { Style::Good } else { Style::Bad }, mark);
+    format!("{mark} Cluster {cluster}: leader {leader}")
+}
+
 /// Writes `text` to standard output at once.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
+}
+
+/// Tells standard error, each line with the program's name. Nobody is left to be told when that
+/// fails.
+pub fn complain(text: &str) {
+    let mut err = io::stderr().lock();
+    for line in text.lines() {
+        let _ = writeln!(err, "raftctl: {line}");
+    }
+}
+
+/// Standard output for a verb that does something: what cannot be printed does not stop the work,
+/// and is said when it is done.
+#[derive(Debug)]
+pub struct Progress<W> {
+    out: W,
+    failed: Option<io::Error>,
+}
+
+impl<W: Write> Progress<W> {
+    /// Prints to `out`.
+    pub fn new(out: W) -> Progress<W> {
+        Progress { out, failed: None }
+    }
+
+    /// Whether all was printed, as far as somebody wanted to read it.
+    pub fn finish(mut self) -> Result<(), Failure> {
+        let _ = self.flush();
+        match self.failed {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<W: Write> Write for Progress<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed.is_none()
+            && let Err(error) = self.out.write_all(bytes)
+        {
+            self.failed = Some(error);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.failed.is_none() {
+            self.failed = self.out.flush().err();
+        }
+        Ok(())
+    }
 }
 
 /// The leader's mark.

@@ -24,32 +24,27 @@ use nix::unistd::Pid;
 
 use super::cluster::{LocalCluster, describe_exit, spawn};
 use super::exit::Exit;
+use super::output::complain;
 use crate::core::NodeName;
 use crate::limits;
 
-/// Arguments of `start`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct StartArgs {
-    /// Configuration of one node, or of several local ones
-    #[arg(long, value_name = "FILE", global = true)]
-    pub config: Option<PathBuf>,
-    /// Run only this node of the file
-    #[arg(long, value_name = "NAME")]
-    pub node: Option<NodeName>,
-}
-
-/// Runs the agents until all have ended; `agent` is the program, from the variable RAFTCTLD.
+/// Runs the agents of the file `config`, or that of `node`, until all have ended; `agent` is the
+/// program, from the variable RAFTCTLD.
 /// [`Exit::Ok`] if all exited with 0, else the status of the first that did not.
 ///
 /// To be called on the main thread: it changes its signal mask meanwhile, and the agents end with
 /// the thread.
-pub fn run(args: &StartArgs, agent: Option<&Path>) -> anyhow::Result<Exit> {
-    let Some(config) = &args.config else {
+pub fn run(
+    config: Option<&Path>,
+    node: Option<&NodeName>,
+    agent: Option<&Path>,
+) -> anyhow::Result<Exit> {
+    let Some(config) = config else {
         return Err(Exit::Usage.because("start: expected --config FILE"));
     };
     let cluster = LocalCluster::load(config)?;
     let program = spawn::agent_program(agent)?;
-    let nodes = cluster.nodes(args.node.as_ref().map(NodeName::as_str))?;
+    let nodes = cluster.nodes(node.map(NodeName::as_str))?;
     let names: Vec<String> = nodes.iter().map(|node| node.name().to_owned()).collect();
 
     let mut old = SigSet::empty();
@@ -71,7 +66,7 @@ struct Manager {
     /// Signals to stop, so far.
     stops: usize,
     /// Held by every thread that passes lines on; all gone when the other end closes.
-    forwarding: mpsc::Sender<()>,
+    forwarding: mpsc::SyncSender<()>,
     forwarded: mpsc::Receiver<()>,
 }
 
@@ -100,7 +95,7 @@ impl Manager {
             started: now,
         };
         let agents = names.into_iter().map(agent).collect();
-        let (forwarding, forwarded) = mpsc::channel();
+        let (forwarding, forwarded) = mpsc::sync_channel(0);
         Manager { program, config, agents, width, stops: 0, forwarding, forwarded }
     }
 
@@ -216,7 +211,7 @@ impl Manager {
             1 => (signal, format!("{signal}: stopping; a second signal kills")),
             _ => (Signal::SIGKILL, format!("{signal}: killing")),
         };
-        let _ = writeln!(io::stderr().lock(), "raftctl: {what}");
+        complain(&what);
         for agent in &mut self.agents {
             match &agent.state {
                 State::Crashed(exit, _) => agent.state = State::Ended(*exit),
@@ -232,9 +227,7 @@ impl Manager {
     }
 
     fn tell(&self, at: usize, what: &str) {
-        let name = &self.agents[at].name;
-        // Nobody is left to be told when standard error is gone.
-        let _ = writeln!(io::stderr().lock(), "raftctl: {name}: {what}");
+        complain(&format!("{}: {what}", self.agents[at].name));
     }
 }
 

@@ -6,7 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::discover::Found;
-use super::output::{Cell, Failure, Format, STAR, Style, Table, exit, print};
+use super::exit::{Exit, Failure};
+use super::output::{
+    Cell, Format, STAR, Style, Table, active_cell, headline, no_cell, print, role_cell,
+};
 use crate::core::NodeName;
 use crate::dbus::client::{Client, block_on};
 use crate::dbus::describe::{Describe, PeerView};
@@ -44,21 +47,21 @@ pub struct Quorum {
 }
 
 /// Shows the cluster, or node `of`. The exit status tells whether there is a leader.
-pub fn run(found: &Found, format: Format, of: Option<&NodeName>) -> Result<u8, Failure> {
+pub fn run(found: &Found, format: Format, of: Option<&NodeName>) -> Result<Exit, Failure> {
     if let Some(of) = of {
         let node = block_on(async {
             let client = found.connect(Some(of.as_str())).await?;
             Ok::<_, Failure>(client.describe_peer(of.as_str()).await?)
         })?;
         print(&render_node(&node, format))?;
-        return Ok(if node.leader.is_some() { exit::OK } else { exit::NO_LEADER });
+        return Ok(if node.leader.is_some() { Exit::Ok } else { Exit::NoLeader });
     }
     let view = block_on(async {
         let client = found.connect(None).await?;
         ask(&client).await
     })?;
     print(&render(&view, format))?;
-    Ok(if view.leader.is_some() { exit::OK } else { exit::NO_LEADER })
+    Ok(if view.leader.is_some() { Exit::Ok } else { Exit::NoLeader })
 }
 
 async fn ask(client: &Client) -> Result<ClusterView, Failure> {
@@ -101,7 +104,7 @@ pub fn render(view: &ClusterView, format: Format) -> String {
     for node in &view.nodes {
         table.row(row(view, node));
     }
-    let mut text = format!("{}\n\n{}", headline(view, format), table.render(format));
+    let mut text = format!("{}\n\n{}", summary(view, format), table.render(format));
     if format.legend {
         let noun = if view.nodes.len() == 1 { "node" } else { "nodes" };
         text += &format!("\n{} {noun} listed, asked {}.\n", view.nodes.len(), view.asked);
@@ -109,20 +112,15 @@ pub fn render(view: &ClusterView, format: Format) -> String {
     text
 }
 
-fn headline(view: &ClusterView, format: Format) -> String {
+fn summary(view: &ClusterView, format: Format) -> String {
     let Quorum { voters, needed, reachable, held } = view.quorum;
-    let (mark, leader) = match &view.leader {
-        Some(leader) => {
-            (format.paint(Style::Good, "●"), format.paint(Style::Good, &format!("{leader} {STAR}")))
-        }
-        None => (format.paint(Style::Bad, "○"), format.paint(Style::Bad, "none")),
-    };
+    let headline = headline(&view.cluster_name, view.leader.as_deref(), format);
     let word = if held { "yes" } else { "no" };
     let word = format.paint(if held { Style::Plain } else { Style::Bad }, word);
     format!(
-        "{mark} Cluster {}: leader {leader}, term {}, quorum {word} ({reachable} of {voters} \
-         voters reachable, {needed} needed)",
-        view.cluster_name, view.term
+        "{headline}, term {}, quorum {word} ({reachable} of {voters} voters reachable, \
+         {needed} needed)",
+        view.term
     )
 }
 
@@ -130,22 +128,18 @@ fn row(view: &ClusterView, node: &PeerView) -> Vec<Cell> {
     let leads = view.leader.as_deref() == Some(&node.name);
     let (name, address) = (Cell::plain(&node.name), Cell::plain(&node.address));
     let Some(status) = &node.status else {
-        let none = || Cell("-".to_owned(), Style::Dim);
-        let role = if leads { Cell::plain(format!("leader {STAR}")) } else { none() };
+        let role = if leads { Cell::plain(format!("leader {STAR}")) } else { no_cell() };
         let state = Cell("unreachable".to_owned(), Style::Bad);
-        return vec![name, role, none(), none(), none(), address, state];
+        return vec![name, role, no_cell(), no_cell(), no_cell(), address, state];
     };
     let mut role = status.role.clone();
     if node.kind == "witness" {
         role += " (witness)";
     }
-    let role = if leads { Cell(format!("{role} {STAR}"), Style::Good) } else { Cell::plain(role) };
-    let active =
-        if status.active { Cell("yes".to_owned(), Style::Good) } else { Cell::plain("no") };
     vec![
         name,
-        role,
-        active,
+        role_cell(&role, leads),
+        active_cell(status.active),
         Cell::plain(status.term.to_string()),
         Cell::plain(status.commit_index.to_string()),
         address,

@@ -159,16 +159,14 @@ fn check(message: &Message, here: &Here<'_>) -> Result<Kind, Refused> {
             return Err(Refused::EarlyVote { from: NodeId(from), term: message.term });
         }
         // It also aborts when it campaigns over a log that a snapshot is about to replace.
-        Kind::TimeoutNow => {
-            if message.term != here.term || here.leader != from || here.installing {
-                let from = NodeId(from);
-                return Err(Refused::UnexpectedTransfer { what: "hand-over", from });
-            }
+        Kind::TimeoutNow if message.term != here.term || here.leader != from || here.installing => {
+            let from = NodeId(from);
+            return Err(Refused::UnexpectedTransfer { what: "hand-over", from });
         }
-        Kind::ReadIndex | Kind::ReadIndexResponse => {
-            if message.entries.len() != 1 || message.entries[0].data.len() > CONTEXT_MAX_BYTES {
-                return Err(Refused::BadContext { bytes: message.entries.len() });
-            }
+        Kind::ReadIndex | Kind::ReadIndexResponse
+            if message.entries.len() != 1 || message.entries[0].data.len() > CONTEXT_MAX_BYTES =>
+        {
+            return Err(Refused::BadContext { bytes: message.entries.len() });
         }
         _ => {}
     }

@@ -44,6 +44,9 @@ pub struct Replica {
     pub(super) handed_vote: (Term, u64),
     pub(super) number: u64,
     pub(super) snapshots_sent: BTreeMap<u64, Instant>,
+    /// Index of a snapshot that is being installed. Until it is, the engine's applied index lies
+    /// below the log, and a campaign would make it read entries that are gone.
+    pub(super) installing: Option<Index>,
 }
 
 impl Replica {
@@ -96,6 +99,7 @@ impl Replica {
             handed_vote: (hard_state.term, hard_state.vote),
             number: 0,
             snapshots_sent: BTreeMap::new(),
+            installing: None,
         })
     }
 
@@ -113,13 +117,10 @@ impl Replica {
         Position { role, term: raft.term, leader, commit, last }
     }
 
-    /// On the leader: what each other member is known to have. Empty elsewhere.
-    pub fn matched(&self) -> BTreeMap<NodeId, Index> {
-        if self.raw.raft.state != StateRole::Leader {
-            return BTreeMap::new();
-        }
-        let progress = self.raw.raft.prs().iter();
-        progress.map(|(id, progress)| (NodeId(*id), progress.matched)).collect()
+    /// On the leader: last index that `id` is known to have. `None` elsewhere.
+    pub fn matched(&self, id: NodeId) -> Option<Index> {
+        let leads = self.raw.raft.state == StateRole::Leader;
+        self.raw.raft.prs().get(id.0).filter(|_| leads).map(|progress| progress.matched)
     }
 
     /// On the leader: members heard within the current check-quorum interval.
@@ -159,6 +160,9 @@ impl Replica {
     pub fn step(&mut self, now: Instant, message: Message) -> Result<(), Refused> {
         self.advance(now);
         let kind = self.check(&message)?;
+        if kind == Kind::TimeoutNow && self.installing.is_some() {
+            return Ok(()); // The leader's transfer runs into its time limit.
+        }
         let voting = matches!(kind, Kind::Vote | Kind::PreVote) && message.context.is_empty();
         if voting && self.raw.raft.state != StateRole::Leader {
             if self.in_vote_lease() {
@@ -225,8 +229,7 @@ impl Replica {
         if self.election.has_parked() && !self.in_vote_lease() {
             self.step_parked();
         }
-        let leads = self.raw.raft.state == StateRole::Leader;
-        if !leads && self.raw.raft.promotable() && self.now >= self.election.campaign_at() {
+        if self.may_campaign() && self.now >= self.election.campaign_at() {
             let rank = self.rank();
             if self.installing() {
                 self.election.slept(self.now, rank);
@@ -235,6 +238,11 @@ impl Replica {
             self.election.campaigning(self.now, rank);
             let _ = self.raw.campaign();
         }
+    }
+
+    fn may_campaign(&self) -> bool {
+        let raft = &self.raw.raft;
+        raft.state != StateRole::Leader && raft.promotable() && self.installing.is_none()
     }
 
     /// When [`Replica::tick`] has something to do next.
@@ -253,7 +261,7 @@ impl Replica {
         if let Some(until) = self.lease_until().filter(|_| self.election.has_parked()) {
             next = next.min(until);
         }
-        if raft.promotable() { next } else { next.max(self.now + self.config.election_min) }
+        if self.may_campaign() { next } else { next.max(self.now + self.config.tick) }
     }
 
     fn advance(&mut self, now: Instant) {

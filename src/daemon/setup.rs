@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,14 +52,14 @@ pub(super) enum SetupError {
     #[error("cannot use the state directory")]
     StateDir(#[from] StateDirError),
     /// The log.
-    #[error("cannot open the log in the state directory")]
-    Log(#[from] LogError),
+    #[error("cannot open the log in {}", path.display())]
+    Log { path: PathBuf, source: LogError },
     /// The state machine's database.
     #[error("cannot open the state in the state directory")]
     Store(#[from] StateStoreError),
     /// Log and state do not fit together.
-    #[error("log and state in the state directory do not fit together")]
-    Replica(#[from] StartRefused),
+    #[error("log and state in {} do not fit together; restore the directory", path.display())]
+    Replica { path: PathBuf, source: StartRefused },
     /// Threads or signals.
     #[error("the system refuses a thread, timer or signal handler")]
     System(#[source] io::Error),
@@ -87,12 +88,29 @@ impl SetupError {
                 D::NewerFormat { .. } => Exit::NewerFormat,
                 D::Corrupt { .. } => Exit::StateCorrupt,
             },
-            SetupError::Log(LogError::Corrupt { .. })
-            | SetupError::Store(StateStoreError::Corrupt { .. })
-            | SetupError::Replica(_) => Exit::StateCorrupt,
-            SetupError::Log(_) | SetupError::Store(_) | SetupError::Scripts(_) => Exit::Io,
-            SetupError::Random(_) | SetupError::System(_) => Exit::Io,
+            SetupError::Log { source, .. } => match source {
+                LogError::Corrupt { .. } => Exit::StateCorrupt,
+                LogError::NewerFormat { .. } => Exit::NewerFormat,
+                LogError::Io { source, .. } => refused(source),
+                _ => Exit::Io,
+            },
+            SetupError::Store(error) => match error {
+                StateStoreError::Corrupt { .. } => Exit::StateCorrupt,
+                StateStoreError::InUse { .. } => Exit::Locked,
+                StateStoreError::Io { source, .. } => refused(source),
+                _ => Exit::Io,
+            },
+            SetupError::Replica { .. } => Exit::StateCorrupt,
+            SetupError::Scripts(_) | SetupError::Random(_) | SetupError::System(_) => Exit::Io,
         }
+    }
+}
+
+/// A file that the system does not let us have.
+fn refused(error: &io::Error) -> Exit {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Exit::NoPermission,
+        _ => Exit::Io,
     }
 }
 
@@ -150,11 +168,14 @@ fn open_state(
 ) -> Result<(Node<ClusterMachine>, DiskWorker<SegmentedLog, StateStore>), SetupError> {
     let disk = Box::new(RealDisk::new(directory.log_directory()));
     let secret = u64::from_be_bytes(random()?);
-    let (mut log, found) = SegmentedLog::open(disk, LogOptions::with_secret(secret))?;
+    let log_failed = |source| SetupError::Log { path: directory.log_directory(), source };
+    let opened = SegmentedLog::open(disk, LogOptions::with_secret(secret));
+    let (mut log, found) = opened.map_err(log_failed)?;
     let (store, stored) = StateStore::open(directory.database_path(), limits::STATE_CACHE_BYTES)?;
     let voters: Vec<_> = config.cluster.members.iter().map(|m| m.id).collect();
     let applied = stored.applied;
-    let recovered = recover(&mut log, found, (&stored.state, applied), &voters)?;
+    let recovered = recover(&mut log, found, (&stored.state, applied), &voters);
+    let recovered = recovered.map_err(log_failed)?;
     let replica_config = ReplicaConfig {
         id: config.node.id,
         election_min: config.raft.election_min,
@@ -165,7 +186,9 @@ fn open_state(
         vote_lease: true,
         cache_max_bytes: limits::ENTRY_CACHE_MAX_BYTES,
     };
-    let replica = Replica::new(replica_config, recovered, clock::now())?;
+    let path = || config.node.state_directory.clone();
+    let unfit = |source| SetupError::Replica { path: path(), source };
+    let replica = Replica::new(replica_config, recovered, clock::now()).map_err(unfit)?;
     let member = |m: &crate::config::Member| Member {
         id: m.id,
         name: m.name.clone(),
@@ -199,17 +222,18 @@ pub(super) fn serve(config: &Config, prepared: Prepared) -> Result<(), SetupErro
             transport::start(listener, identity, other_members(config), known, events, process)
                 .map_err(SetupError::System)?;
         let scripts = events::start(scripts_config(config))?;
-        let scripts = std::rc::Rc::new(scripts);
-        let surfaces = surfaces(std::rc::Rc::clone(&scripts));
+        let scripts = Arc::new(scripts);
+        let surfaces = surfaces(Arc::clone(&scripts));
         let (driver, handle) =
             Driver::new(node, worker, transport, peers, surfaces).map_err(SetupError::System)?;
         let stop_bus = serve_bus(bus, handle.clone())?;
         let stopping = stop_on_signal(handle)?;
         let (name, address) = (&config.node.name, &config.node.listen);
         tracing::info!(node = %name, %address, incarnation = %directory.incarnation(), "serving");
-        driver.run().await;
+        // A task of its own: waking the runtime's main future costs a system call each time.
+        tokio::spawn(driver.run()).await.map_err(|e| SetupError::System(e.into()))?;
         stopping.abort();
-        if let Ok(scripts) = std::rc::Rc::try_unwrap(scripts) {
+        if let Ok(scripts) = Arc::try_unwrap(scripts) {
             scripts.stop(config.events.timeout).await;
         }
         stop_bus();
@@ -248,7 +272,7 @@ fn scripts_config(config: &Config) -> ScriptsConfig {
     }
 }
 
-fn surfaces(scripts: std::rc::Rc<Scripts>) -> Surfaces {
+fn surfaces(scripts: Arc<Scripts>) -> Surfaces {
     Surfaces {
         act: Box::new(move |consequence, status| scripts.submit(occurrence(consequence, status))),
         describe: |status| Describe::from(status).to_json(),

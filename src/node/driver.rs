@@ -24,7 +24,7 @@ use crate::transport::{Known, PeerEvent, TransportHandle};
 /// What the floors above do with what the node says. Called in the driver: must not block.
 pub struct Surfaces {
     /// Carries out a consequence of a role change.
-    pub act: Box<dyn FnMut(&Consequence, &NodeStatus)>,
+    pub act: Box<dyn FnMut(&Consequence, &NodeStatus) + Send>,
     /// The text that a peer gets when it asks for this node's status.
     pub describe: fn(&NodeStatus) -> String,
     /// Ends the process: the disk failed.
@@ -141,7 +141,7 @@ impl<M: StateMachine> Driver<M> {
         let now = clock::now();
         self.expire_remote(now);
         self.node.turn(now, effects);
-        for effect in effects.drain(..).collect::<Vec<_>>() {
+        for effect in effects.drain(..) {
             self.carry_out(effect);
         }
     }

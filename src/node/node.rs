@@ -86,6 +86,7 @@ pub struct Node<M> {
     compacted: Index,
     quorum_seen: bool,
     known: KnownMembers,
+    known_at: Option<Index>,
     refused: u64,
     dropped_busy: u64,
 }
@@ -115,6 +116,7 @@ impl<M: StateMachine> Node<M> {
             compacted,
             quorum_seen: false,
             known: KnownMembers::default(),
+            known_at: None,
             refused: 0,
             dropped_busy: 0,
         }
@@ -348,6 +350,10 @@ impl<M: StateMachine> Node<M> {
     }
 
     fn learn(&mut self, effects: &mut Vec<Effect>) {
+        if self.known_at == Some(self.applied.0) {
+            return; // Only applying changes what is known.
+        }
+        self.known_at = Some(self.applied.0);
         let cluster = self.machine.cluster();
         let recorded = |id| cluster.incarnation(id).map(|incarnation| (id, incarnation));
         let known = KnownMembers {

@@ -5,9 +5,9 @@
 //! told can read what it was told.
 
 use crate::consensus::{RaftRole, Replica};
-use crate::core::Index;
 use crate::core::command::MemberKind;
 use crate::core::role::{Action, EventName, Observation, RoleMachine, State};
+use crate::core::{Index, NodeId, Term};
 
 use super::event::{Consequence, Effect};
 use super::machine::StateMachine;
@@ -72,13 +72,13 @@ impl<M: StateMachine> Node<M> {
         // A demotion speaks of the activation that ended, whoever is active by now.
         let ended = self.published.role.token();
         let rule = self.published.role.observe(observation);
-        let old = self.published.status.clone();
-        self.refresh_status();
-        let new = self.published.status.clone();
-        if new != old {
-            effects.push(Effect::Publish(Box::new(new.clone())));
+        let status = &self.published.status;
+        let old = Before { role: status.role, leader: status.leader, term: status.term };
+        if self.refresh_status() {
+            effects.push(Effect::Publish(Box::new(self.published.status.clone())));
         }
-        let reason = self.reason(&old, &new);
+        let new = &self.published.status;
+        let reason = self.reason(&old, new);
         let mut scripts = rule.script_events();
         for action in rule.actions {
             match action {
@@ -132,28 +132,32 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
-    fn refresh_status(&mut self) {
+    /// Brings the status up to date; whether anything changed.
+    fn refresh_status(&mut self) -> bool {
         let position = self.replica.position();
-        let matched = self.replica.matched();
         let cluster = self.machine.cluster();
-        let status = &mut self.published.status;
         let (role, active) = role_of(self.published.role.state());
-        status.role = role;
-        status.active = active;
-        status.term = position.term;
-        status.leader = position.leader.filter(|_| !self.stopped);
-        status.cluster_id = cluster.cluster_id();
-        status.token = cluster.activation().map(|a| a.token());
-        status.commit_index = position.commit;
-        status.applied_index = self.applied.0;
+        let status = &mut self.published.status;
+        let mut changed = false;
+        let mut note = |different: bool| changed |= different;
+        note(replace(&mut status.role, role));
+        note(replace(&mut status.active, active));
+        note(replace(&mut status.term, position.term));
+        note(replace(&mut status.leader, position.leader.filter(|_| !self.stopped)));
+        note(replace(&mut status.cluster_id, cluster.cluster_id()));
+        note(replace(&mut status.token, cluster.activation().map(|a| a.token())));
+        note(replace(&mut status.commit_index, position.commit));
+        note(replace(&mut status.applied_index, self.applied.0));
         for member in &mut status.members {
             let own = member.id == self.config.id;
-            member.connected = own || self.connected.contains_key(&member.id);
-            member.matched = matched.get(&member.id).copied();
+            let connected = own || self.connected.contains_key(&member.id);
+            note(replace(&mut member.connected, connected));
+            note(replace(&mut member.matched, self.replica.matched(member.id)));
         }
+        changed
     }
 
-    fn reason(&self, old: &NodeStatus, new: &NodeStatus) -> &'static str {
+    fn reason(&self, old: &Before, new: &NodeStatus) -> &'static str {
         if self.stopped {
             return "stopping";
         }
@@ -175,6 +179,20 @@ impl<M: StateMachine> Node<M> {
     pub(super) fn stopping_published(&mut self, effects: &mut Vec<Effect>) {
         self.publish(effects);
     }
+}
+
+/// What the status said before a turn.
+struct Before {
+    role: Role,
+    leader: Option<NodeId>,
+    term: Term,
+}
+
+/// Puts `new` into `place`; whether it is different.
+fn replace<T: PartialEq>(place: &mut T, new: T) -> bool {
+    let different = *place != new;
+    *place = new;
+    different
 }
 
 /// The Raft role and whether active, for a state of the role machine.

@@ -85,13 +85,12 @@ impl<M: StateMachine> Node<M> {
 
     /// The connected voter with the longest replicated log; the lowest number among equals.
     pub(super) fn best_successor(&self) -> Option<NodeId> {
-        let matched = self.replica.matched();
         let candidates = self
             .replica
             .voters()
             .into_iter()
             .filter(|id| *id != self.config.id && self.connected.contains_key(id));
-        candidates.max_by_key(|id| (matched.get(id).copied(), std::cmp::Reverse(*id)))
+        candidates.max_by_key(|id| (self.replica.matched(*id), std::cmp::Reverse(*id)))
     }
 
     fn member_named(&self, name: &NodeName) -> Result<NodeId, TransferError> {

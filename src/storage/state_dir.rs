@@ -150,7 +150,11 @@ impl StateDir {
         make_directory(&root.join(STATE_DIRECTORY))?;
         let wanted = Identity { node: name.as_str(), cluster, incarnation: fresh };
         let (incarnation, is_new) = match read_text(&root.join(NODE_FILE))? {
-            Some(text) => (wanted.check(&root, &text)?, false),
+            Some(text) => {
+                let incarnation = wanted.check(&root, &text)?;
+                check_log_is_there(&root)?;
+                (incarnation, false)
+            }
             None => {
                 check_unused(&root)?;
                 write_new(&root, NODE_FILE, &wanted.to_text())?;
@@ -177,7 +181,7 @@ impl StateDir {
 
     /// The database of the applied state.
     pub fn database_path(&self) -> PathBuf {
-        self.root.join(STATE_DIRECTORY).join("cluster.redb")
+        self.root.join(STATE_DIRECTORY).join(DATABASE_FILE)
     }
 }
 
@@ -256,6 +260,24 @@ fn check_unused(root: &Path) -> Result<(), StateDirError> {
         }
     }
     Ok(())
+}
+
+/// The log is older than the database. One that is gone took the vote with it: with an empty one in
+/// its place, this node could vote twice in one term (Raft thesis, 3.4).
+fn check_log_is_there(root: &Path) -> Result<(), StateDirError> {
+    let database = root.join(STATE_DIRECTORY).join(DATABASE_FILE);
+    if !database.try_exists().map_err(|e| refused("examine", &database, e))? {
+        return Ok(());
+    }
+    let path = root.join(LOG_DIRECTORY);
+    for entry in fs::read_dir(&path).map_err(|e| refused("list", &path, e))? {
+        let name = entry.map_err(|e| refused("list", &path, e))?.file_name();
+        if super::segment::parse_name(&name.to_string_lossy()).is_some() {
+            return Ok(());
+        }
+    }
+    let why = format!("it has no segment, although there is {STATE_DIRECTORY}/{DATABASE_FILE}");
+    Err(corrupt(root, LOG_DIRECTORY, why))
 }
 
 fn lock(root: &Path) -> Result<Flock<File>, StateDirError> {
@@ -360,6 +382,7 @@ const NODE_FILE: &str = "node";
 const LOCK_FILE: &str = "lock";
 const LOG_DIRECTORY: &str = "log";
 const STATE_DIRECTORY: &str = "state";
+const DATABASE_FILE: &str = "cluster.redb";
 /// A format or node file is far smaller; anything larger is not one.
 const TEXT_MAX_BYTES: u64 = 4096;
 

@@ -48,7 +48,7 @@ pub fn fake_agent_main() {
     let socket = config.node.socket();
     let _ = fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket).unwrap();
-    let (_forever, end) = mpsc::channel::<()>();
+    let (_forever, end) = mpsc::sync_channel::<()>(0);
     std::thread::spawn(move || listener.incoming().for_each(drop));
     let _ = end.recv_timeout(FAKE_LIFE);
 }

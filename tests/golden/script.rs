@@ -239,6 +239,8 @@ fn cluster(words: &Words) -> Result<(u64, Settings), String> {
         disk_max_us: words.option("disk_us", 200)?,
         faults_for: Duration::ZERO,
         fault_every: Duration::ZERO,
+        down_max: Duration::ZERO,
+        crash_after_vote_ppm: 0,
         propose_every: Duration::ZERO,
         mutation,
     };

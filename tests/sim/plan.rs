@@ -56,6 +56,11 @@ pub struct Settings {
     pub faults_for: Duration,
     /// Mean pause between two faults.
     pub fault_every: Duration,
+    /// Longest time a crashed node stays down.
+    pub down_max: Duration,
+    /// How often a voter crashes just after its vote has left, in parts per million: the worst
+    /// moment for a vote that was not written.
+    pub crash_after_vote_ppm: u64,
     /// Mean pause between two proposals.
     pub propose_every: Duration,
     pub mutation: Option<Mutation>,
@@ -76,7 +81,7 @@ impl Settings {
             delay_max_us: [400, 3_000, 30_000][rng.below(3) as usize],
             straggler_ppm: [0, 10_000, 50_000][rough as usize],
         };
-        Settings {
+        let settings = Settings {
             nodes,
             election_min: Duration::from_millis(200),
             vote_lease: seed.is_multiple_of(2),
@@ -88,8 +93,26 @@ impl Settings {
             disk_max_us: [300, 3_000, 60_000][rng.below(3) as usize],
             faults_for: Duration::from_millis(3_000),
             fault_every: Duration::from_millis([80, 200, 500][rng.below(3) as usize]),
+            down_max: Duration::from_millis(700),
+            crash_after_vote_ppm: 100_000,
             propose_every: Duration::from_millis([5, 20, 60][rng.below(3) as usize]),
             mutation,
+        };
+        match mutation {
+            Some(Mutation::ForgetVote) => settings.with_many_elections(),
+            _ => settings,
+        }
+    }
+
+    /// Restless: two candidates of one term and a voter that restarts between their requests.
+    fn with_many_elections(self) -> Settings {
+        Settings {
+            vote_lease: false,
+            weather: Weather { delay_max_us: 30_000, ..self.weather },
+            fault_every: Duration::from_millis(100),
+            down_max: Duration::from_millis(15),
+            crash_after_vote_ppm: 700_000,
+            ..self
         }
     }
 }

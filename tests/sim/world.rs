@@ -22,6 +22,7 @@ enum Happening {
     DiskDone { node: NodeId, process: u64 },
     Save { node: NodeId, process: u64 },
     Start(NodeId),
+    Crash(NodeId),
     Fault,
     Propose,
 }
@@ -267,6 +268,7 @@ impl World {
                 }
             }
             Happening::Start(id) => return self.start(id),
+            Happening::Crash(id) => self.crash_for_a_while(id),
             Happening::Fault => return self.fault(),
             Happening::Propose => {
                 self.propose();
@@ -400,6 +402,11 @@ impl World {
         }
         self.counts.messages += 1;
         self.counts.snapshots += u64::from(message.kind() == Kind::Snapshot);
+        let voted = message.kind() == Kind::VoteResponse && !message.reject;
+        if voted && self.faults && self.rng.chance_ppm(self.settings.crash_after_vote_ppm) {
+            let soon = self.micros(200);
+            self.after(soon, Happening::Crash(from));
+        }
         let to = NodeId(message.to);
         for delay in self.network.route(&mut self.rng, from, to) {
             let event = Event::Message(message.clone());
@@ -486,7 +493,7 @@ impl World {
     fn crash_for_a_while(&mut self, id: NodeId) {
         let power_cut = self.rng.below(2) == 0;
         self.crash(id, power_cut);
-        let back = self.millis(700);
+        let back = self.micros(self.settings.down_max.as_micros() as u64);
         self.after(back, Happening::Start(id));
     }
 

@@ -14,31 +14,18 @@ const OWN_FILE: &str = "raftctl-cluster.toml";
 /// The file that is made when there is no other.
 const MADE_FILE: &str = ".raftctl/cluster.toml";
 
-/// The configuration file to use: `wanted`, else one of the two in `directory`. Without any it is
-/// made if `make`, saying so on `out`.
-pub fn choose(
-    wanted: Option<&Path>,
-    directory: &Path,
-    make: bool,
-    out: &mut dyn Write,
-) -> anyhow::Result<PathBuf> {
-    if let Some(path) = wanted {
-        return Ok(directory.join(path));
-    }
-    let (own, made) = (directory.join(OWN_FILE), directory.join(MADE_FILE));
-    if own.exists() {
-        return Ok(own);
-    }
-    if made.exists() {
-        return Ok(made);
-    }
-    if !make {
-        let message = format!(
-            "no cluster here: expected --config FILE, RAFTCTL_CLUSTER_CONFIG, ./{OWN_FILE} or \
-             ./{MADE_FILE}; \"raftctl cluster start\" makes the last one"
-        );
-        return Err(Exit::Usage.because(message));
-    }
+/// That there is no cluster, and what to do.
+pub fn missing() -> anyhow::Error {
+    let message = format!(
+        "no cluster here: expected --config FILE, RAFTCTL_CLUSTER_CONFIG, ./{OWN_FILE} or \
+         ./{MADE_FILE}; \"raftctl cluster start\" makes the last one"
+    );
+    Exit::Usage.because(message)
+}
+
+/// Makes the configuration file in `directory`, saying so on `out`.
+pub fn make(directory: &Path, out: &mut dyn Write) -> anyhow::Result<PathBuf> {
+    let made = directory.join(MADE_FILE);
     let text = three_nodes(free_ports(FIRST_PORT, out)?);
     create(&made, &text).map_err(|error| {
         let message = format!("{}: {error}: expected to create it", made.display());
@@ -46,6 +33,11 @@ pub fn choose(
     })?;
     writeln!(out, "made {}", made.display())?;
     Ok(made)
+}
+
+/// The configuration file of the local cluster in `directory`, if there is one.
+pub fn here(directory: &Path) -> Option<PathBuf> {
+    [OWN_FILE, MADE_FILE].map(|name| directory.join(name)).into_iter().find(|path| path.exists())
 }
 
 /// The first of three neighbouring free ports on loopback, from `first` on.
@@ -124,22 +116,18 @@ mod tests {
     }
 
     #[test]
-    fn files_are_found_in_their_order_and_made_only_on_request() {
+    fn files_are_found_in_their_order_and_never_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
-        let choose =
-            |wanted: Option<&str>, make| choose(wanted.map(Path::new), at, make, &mut io::sink());
-        let error = choose(None, false).unwrap_err();
-        assert_eq!(Exit::of(&error), Exit::Usage);
-        assert_eq!(choose(None, true).unwrap(), at.join(MADE_FILE));
+        assert_eq!(Exit::of(&missing()), Exit::Usage);
+        assert_eq!(here(at), None);
+        assert_eq!(make(at, &mut io::sink()).unwrap(), at.join(MADE_FILE));
         let made = fs::read_to_string(at.join(MADE_FILE)).unwrap();
-        assert_eq!(choose(None, true).unwrap(), at.join(MADE_FILE));
-        assert_eq!(fs::read_to_string(at.join(MADE_FILE)).unwrap(), made);
+        assert_eq!(here(at), Some(at.join(MADE_FILE)));
         create(&at.join(MADE_FILE), "other").unwrap();
         assert_eq!(fs::read_to_string(at.join(MADE_FILE)).unwrap(), made);
         fs::write(at.join(OWN_FILE), "").unwrap();
-        assert_eq!(choose(None, false).unwrap(), at.join(OWN_FILE));
-        assert_eq!(choose(Some("x.toml"), false).unwrap(), at.join("x.toml"));
+        assert_eq!(here(at), Some(at.join(OWN_FILE)));
         assert_eq!(fs::read_dir(at.join(".raftctl")).unwrap().count(), 1);
     }
 }

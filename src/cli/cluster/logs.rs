@@ -15,40 +15,40 @@ use crate::cli::exit::Exit;
 use crate::core::NodeName;
 use crate::limits;
 
-/// Shows the last lines of each node, each with its name if there are several nodes. With
-/// `--follow` it ends only by a signal or when nobody reads `out` any more.
+/// Shows the last lines of each node, each with its name if there are several nodes. Ends when
+/// nobody reads `out` any more, with `--follow` only then or by a signal.
 pub(super) fn run(
     cluster: &LocalCluster,
     args: &LogsArgs,
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
     let nodes = cluster.nodes(args.node.as_ref().map(NodeName::as_str))?;
+    match show_all(&nodes, args, out) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+        shown => Ok(shown.map(|()| Exit::Ok)?),
+    }
+}
+
+fn show_all(nodes: &[LocalNode], args: &LogsArgs, out: &mut dyn Write) -> io::Result<()> {
     let width = nodes.iter().map(|n| n.name().len()).max().unwrap_or(0);
     let label = |node: &LocalNode| match nodes.len() {
         1 => String::new(),
         _ => format!("{:<width$} | ", node.name()),
     };
     let mut followed = Vec::new();
-    for node in &nodes {
+    for node in nodes {
         let (mut tail, label) = (Tail::new(node.log()), label(node));
         match tail.last(args.lines) {
             Ok(lines) => show(&label, &lines, out)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 writeln!(out, "{} has no log {}", node.name(), node.log().display())?;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
         followed.push((label, tail));
     }
     out.flush()?;
-    if !args.follow {
-        return Ok(Exit::Ok);
-    }
-    match follow(&mut followed, out) {
-        // Whoever read it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-        Err(error) => Err(error.into()),
-    }
+    if args.follow { follow(&mut followed, out).map(|never| match never {}) } else { Ok(()) }
 }
 
 fn follow(followed: &mut [(String, Tail)], out: &mut dyn Write) -> io::Result<Infallible> {

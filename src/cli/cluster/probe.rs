@@ -4,39 +4,71 @@ use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::Client;
 use super::place::{LocalCluster, LocalNode};
-use super::view::{self, Observed, View};
+use super::view::{self, Observed};
 use crate::cli::exit::Exit;
+use crate::cli::output::{Format, Style};
+use crate::dbus::describe::Describe;
 use crate::limits;
 
 /// Runs the checks and prints a line for each. [`Exit::Failure`] if one fails.
 pub(super) fn run(
     cluster: &LocalCluster,
     client: &dyn Client,
+    format: Format,
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
     let nodes = cluster.nodes(None)?;
-    let mut probe = Probe { nodes, client, out, failed: 0 };
+    let mut probe = Probe { nodes, client, format, out, failed: 0 };
     let healthy = probe.health()?;
     match healthy {
         Some(leader) => probe.hand_over(&leader)?,
-        None => probe.say("FAIL", "hand-over: not tried without a healthy cluster")?,
+        None => probe.say(Verdict::Skip, "hand-over", "not tried without a healthy cluster")?,
     }
     Ok(if probe.failed == 0 { Exit::Ok } else { Exit::Failure })
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Pass,
+    Fail,
+    Skip,
+}
+
+/// One check.
+#[derive(Serialize)]
+struct Line<'a> {
+    verdict: Verdict,
+    check: &'a str,
+    detail: &'a str,
 }
 
 struct Probe<'p, 'c> {
     nodes: Vec<LocalNode<'c>>,
     client: &'p dyn Client,
+    format: Format,
     out: &'p mut dyn Write,
     failed: usize,
 }
 
 impl Probe<'_, '_> {
-    fn say(&mut self, verdict: &str, what: &str) -> anyhow::Result<()> {
-        self.failed += usize::from(verdict == "FAIL");
-        Ok(writeln!(self.out, "{verdict}  {what}")?)
+    fn say(&mut self, verdict: Verdict, check: &str, detail: &str) -> anyhow::Result<()> {
+        self.failed += usize::from(verdict == Verdict::Fail);
+        let line = Line { verdict, check, detail };
+        let text = self.format.json(&line).unwrap_or_else(|| {
+            let (word, style) = match verdict {
+                Verdict::Pass => ("PASS", Style::Good),
+                Verdict::Fail => ("FAIL", Style::Bad),
+                Verdict::Skip => ("SKIP", Style::Dim),
+            };
+            format!("{}  {check}: {detail}\n", self.format.paint(style, word))
+        });
+        Ok(self.out.write_all(text.as_bytes())?)
     }
 
     /// Every check of a cluster at rest; the leader, if all of them pass.
@@ -54,9 +86,11 @@ impl Probe<'_, '_> {
             let verdict = self.eventually(deadline, |observed| check(&views(observed)?))?;
             let waited = begin.elapsed().as_millis();
             match verdict {
-                Ok(detail) => self.say("PASS", &format!("{name}: {detail} ({waited} ms)"))?,
+                Ok(detail) => {
+                    self.say(Verdict::Pass, name, &format!("{detail} ({waited} ms)"))?;
+                }
                 Err(problem) => {
-                    self.say("FAIL", &format!("{name}: {problem}"))?;
+                    self.say(Verdict::Fail, name, &problem)?;
                     return Ok(None);
                 }
             }
@@ -69,7 +103,7 @@ impl Probe<'_, '_> {
     fn hand_over(&mut self, leader: &str) -> anyhow::Result<()> {
         let at = self.nodes.iter().position(|n| n.name() == leader);
         let (Some(at), 2..) = (at, self.nodes.len()) else {
-            return self.say("SKIP", "hand-over: there is no other node here");
+            return self.say(Verdict::Skip, "hand-over", "there is no other node here");
         };
         let from = self.nodes[at];
         let to = self.nodes[(at + 1) % self.nodes.len()].name().to_owned();
@@ -78,7 +112,7 @@ impl Probe<'_, '_> {
         let deadline = begin + limits::CLUSTER_TEST_TIMEOUT;
         let timeout = limits::CLUSTER_TEST_TIMEOUT;
         if let Err(error) = self.client.transfer(&from.socket(), Some(&to), timeout) {
-            return self.say("FAIL", &format!("{what}: {error:#}"));
+            return self.say(Verdict::Fail, &what, &format!("{error:#}"));
         }
         let answered = begin.elapsed().as_millis();
         let agreed = self.eventually(deadline, |observed| {
@@ -92,9 +126,9 @@ impl Probe<'_, '_> {
         match agreed {
             Ok(_) => {
                 let detail = format!("done after {answered} ms, agreed by all after {waited} ms");
-                self.say("PASS", &format!("{what}: {detail}"))
+                self.say(Verdict::Pass, &what, &detail)
             }
-            Err(problem) => self.say("FAIL", &format!("{what}: {problem}")),
+            Err(problem) => self.say(Verdict::Fail, &what, &problem),
         }
     }
 
@@ -102,8 +136,8 @@ impl Probe<'_, '_> {
     fn eventually(
         &self,
         deadline: Instant,
-        check: impl Fn(&[Observed]) -> Verdict,
-    ) -> anyhow::Result<Verdict> {
+        check: impl Fn(&[Observed]) -> Seen,
+    ) -> anyhow::Result<Seen> {
         loop {
             let observed = view::observe(&self.nodes, self.client, limits::REMOTE_STATUS_TIMEOUT)?;
             let verdict = check(&observed);
@@ -116,10 +150,10 @@ impl Probe<'_, '_> {
 }
 
 /// What was seen, or what is wrong.
-type Verdict = Result<String, String>;
-type Check = fn(&[View]) -> Verdict;
+type Seen = Result<String, String>;
+type Check = fn(&[Describe]) -> Seen;
 
-fn views(observed: &[Observed]) -> Result<Vec<View>, String> {
+fn views(observed: &[Observed]) -> Result<Vec<Describe>, String> {
     let view = |one: &Observed| match (&one.view, &one.process) {
         (Ok(view), _) => Ok(view.clone()),
         (Err(_), Err(reason)) => Err(format!("{} is not running: {reason}", one.node.name())),
@@ -128,12 +162,13 @@ fn views(observed: &[Observed]) -> Result<Vec<View>, String> {
     observed.iter().map(view).collect()
 }
 
-fn all_answer(views: &[View]) -> Verdict {
+fn all_answer(views: &[Describe]) -> Seen {
     Ok(views.iter().map(|v| v.name.as_str()).collect::<Vec<_>>().join(", "))
 }
 
-fn one_leader(views: &[View]) -> Verdict {
-    let leading: Vec<&str> = views.iter().filter(|v| v.leads()).map(|v| v.name.as_str()).collect();
+fn one_leader(views: &[Describe]) -> Seen {
+    let leading: Vec<&str> =
+        views.iter().filter(|v| view::leads(v)).map(|v| v.name.as_str()).collect();
     let [leader] = leading[..] else {
         return Err(match leading[..] {
             [] => "nobody leads".to_owned(),
@@ -142,25 +177,25 @@ fn one_leader(views: &[View]) -> Verdict {
     };
     match views.iter().find(|v| v.leader.as_deref() != Some(leader)) {
         None => Ok(leader.to_owned()),
-        Some(View { name, leader: other, .. }) => {
+        Some(Describe { name, leader: other, .. }) => {
             let other = other.as_deref().unwrap_or("nobody");
             Err(format!("{leader} leads, but {name} follows {other}"))
         }
     }
 }
 
-fn one_term(views: &[View]) -> Verdict {
+fn one_term(views: &[Describe]) -> Seen {
     same(views, "term", |v| v.term)
 }
 
-fn applied_equal(views: &[View]) -> Verdict {
+fn applied_equal(views: &[Describe]) -> Seen {
     same(views, "applied index", |v| v.applied_index)
 }
 
-fn leader_is_active(views: &[View]) -> Verdict {
-    let active: Vec<&View> = views.iter().filter(|v| v.active).collect();
+fn leader_is_active(views: &[Describe]) -> Seen {
+    let active: Vec<&Describe> = views.iter().filter(|v| v.active).collect();
     match active[..] {
-        [only] if only.leads() => {
+        [only] if view::leads(only) => {
             let token = only.token.map_or_else(|| "no token".to_owned(), |t| format!("token {t}"));
             Ok(format!("{} with {token}", only.name))
         }
@@ -173,7 +208,7 @@ fn leader_is_active(views: &[View]) -> Verdict {
     }
 }
 
-fn same(views: &[View], what: &str, of: impl Fn(&View) -> u64) -> Verdict {
+fn same(views: &[Describe], what: &str, of: impl Fn(&Describe) -> u64) -> Seen {
     let Some(first) = views.first() else { return Err("no node".to_owned()) };
     match views.iter().find(|v| of(v) != of(first)) {
         None => Ok(format!("{what} {}", of(first))),

@@ -13,8 +13,10 @@ use anyhow::Context as _;
 
 use super::place::{LocalCluster, LocalNode};
 use super::process::{Found, Record};
-use super::{Client, Environment, logs, spawn, view};
+use super::view::{self, Observed};
+use super::{Client, Environment, logs, spawn};
 use crate::cli::exit::Exit;
+use crate::dbus::describe::Describe;
 use crate::limits;
 
 /// An agent that was just started.
@@ -39,7 +41,7 @@ impl Patience {
 }
 
 /// Starts what does not run yet. [`Exit::Failure`] if an agent ended, [`Exit::TimedOut`] if one
-/// does not answer, [`Exit::NoLeader`] if there is none although enough nodes run here.
+/// does not answer or follow, [`Exit::NoLeader`] if there is none although enough nodes run here.
 pub(super) fn run(
     cluster: &LocalCluster,
     node: Option<&str>,
@@ -74,7 +76,7 @@ pub(super) fn run(
     }
     out.flush()?;
     match wait_for_sockets(&mut started, patience, out)? {
-        Exit::Ok => wait_for_leader(cluster, client, patience, out),
+        Exit::Ok => wait_for_leader(cluster, &started, client, patience, out),
         exit => Ok(exit),
     }
 }
@@ -147,36 +149,55 @@ fn wait_for_sockets(
     Ok(exit)
 }
 
-/// Waits for a leader if enough members run on this host to elect one.
+/// Waits for a leader whom all follow that were started, if enough members run on this host to
+/// elect one.
 fn wait_for_leader(
     cluster: &LocalCluster,
+    started: &[Started],
     client: &dyn Client,
     patience: Patience,
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
     let nodes = cluster.nodes(None)?;
     let members = nodes[0].config.cluster.members.len();
+    let was_started = |name: &str| started.iter().any(|one| one.node.name() == name);
     loop {
         let observed = view::observe(&nodes, client, limits::REMOTE_STATUS_TIMEOUT)?;
-        let views = || observed.iter().filter_map(|o| o.view.as_ref().ok());
-        if let Some(leader) = views().find(|v| v.leads()) {
+        let views = || observed.iter().filter_map(|one| one.view.as_ref().ok());
+        let leader = views().filter(|v| view::leads(v)).max_by_key(|v| v.term);
+        let lacks = leader.and_then(|leader| {
+            let behind = |one: &&Observed| match &one.view {
+                Ok(view) => view.leader.as_ref() != Some(&leader.name),
+                Err(_) => true,
+            };
+            let mut awaited = observed.iter().filter(|one| was_started(one.node.name()));
+            awaited.find(behind).map(|one| one.node.name())
+        });
+        if let (Some(Describe { name, term, .. }), None) = (leader, lacks) {
             let waited = patience.begin.elapsed().as_millis();
-            writeln!(out, "{} leads in term {}, after {waited} ms", leader.name, leader.term)?;
+            writeln!(out, "{name} leads in term {term}, after {waited} ms")?;
             return Ok(Exit::Ok);
         }
-        let running = observed.iter().filter(|o| o.process.is_ok()).count();
+        let running = observed.iter().filter(|one| one.process.is_ok()).count();
         if running * 2 <= members {
-            if let Some(leader) = views().find_map(|v| v.leader.as_deref()) {
-                writeln!(out, "{leader} leads")?;
-            } else {
-                writeln!(out, "{running} of {members} members run here, too few for a leader")?;
+            match views().find_map(|view| view.leader.as_deref()) {
+                Some(leader) => writeln!(out, "{leader} leads")?,
+                None => {
+                    writeln!(out, "{running} of {members} members run here, too few for a leader")?;
+                }
             }
             return Ok(Exit::Ok);
         }
         if patience.is_over() {
             let waited = patience.whole.as_secs_f32();
-            writeln!(out, "no leader after {waited} s; see \"raftctl cluster logs\"")?;
-            return Ok(Exit::NoLeader);
+            let (problem, exit) = match (leader, lacks) {
+                (Some(leader), Some(name)) => {
+                    (format!("{} leads, but {name} does not follow", leader.name), Exit::TimedOut)
+                }
+                _ => ("no leader".to_owned(), Exit::NoLeader),
+            };
+            writeln!(out, "{problem} after {waited} s; see \"raftctl cluster logs\"")?;
+            return Ok(exit);
         }
         thread::sleep(PAUSE);
     }
