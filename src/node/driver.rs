@@ -21,10 +21,13 @@ use crate::limits;
 use crate::storage::LogStore;
 use crate::transport::{Known, PeerEvent, TransportHandle};
 
+/// Carries out a consequence of a role change.
+pub type Act = Box<dyn FnMut(&Consequence, &NodeStatus) + Send>;
+
 /// What the floors above do with what the node says. Called in the driver: must not block.
 pub struct Surfaces {
     /// Carries out a consequence of a role change.
-    pub act: Box<dyn FnMut(&Consequence, &NodeStatus) + Send>,
+    pub act: Act,
     /// The text that a peer gets when it asks for this node's status.
     pub describe: fn(&NodeStatus) -> String,
     /// Ends the process: the disk failed.
@@ -231,11 +234,11 @@ impl<M: StateMachine> Driver<M> {
         match effect {
             Effect::Send(message) => self.transport.send(message),
             Effect::Persist { number, persist } => {
-                self.to_disk(DiskRequest::Persist { number, persist });
+                self.ask_disk(DiskRequest::Persist { number, persist });
             }
-            Effect::Fetch(fetch) => self.to_disk(DiskRequest::Fetch(fetch)),
-            Effect::Compact { index, term } => self.to_disk(DiskRequest::Compact { index, term }),
-            Effect::Store { state, applied } => self.to_disk(DiskRequest::Keep { state, applied }),
+            Effect::Fetch(fetch) => self.ask_disk(DiskRequest::Fetch(fetch)),
+            Effect::Compact { index, term } => self.ask_disk(DiskRequest::Compact { index, term }),
+            Effect::Store { state, applied } => self.ask_disk(DiskRequest::Keep { state, applied }),
             Effect::Answer { request, answer } => self.answer(request, answer),
             Effect::Learn(known) => self.transport.learn(known_of(known)),
             Effect::Publish(status) => {
@@ -252,7 +255,7 @@ impl<M: StateMachine> Driver<M> {
         }
     }
 
-    fn to_disk(&mut self, request: DiskRequest) {
+    fn ask_disk(&mut self, request: DiskRequest) {
         // The node bounds the writes that wait (`limits::DISK_QUEUE_REQUESTS`), and everything else
         // follows from writes that are done: the channel cannot be full unless that is broken.
         let sent = self.disk.requests.try_send(request);

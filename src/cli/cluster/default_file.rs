@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use crate::cli::exit::Exit;
+use crate::exit::Exit;
 use crate::limits;
 
 /// The file an operator keeps beside the work that the cluster is for.
