@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -16,6 +15,7 @@ use super::handle::{NodeHandle, RemoteStatusError, Request, TransferError};
 use super::machine::StateMachine;
 use super::node::Node;
 use super::status::{Change, NodeStatus};
+use super::timer::Timer;
 use crate::core::{Instant, NodeId, NodeName};
 use crate::limits;
 use crate::storage::LogStore;
@@ -40,6 +40,7 @@ pub struct Driver<M> {
     transport: TransportHandle,
     peers: mpsc::Receiver<PeerEvent>,
     disk: Disk,
+    timer: Timer,
     requests: mpsc::Receiver<Request>,
     status: watch::Sender<Arc<NodeStatus>>,
     changes: broadcast::Sender<Change>,
@@ -82,6 +83,7 @@ impl<M: StateMachine> Driver<M> {
             transport,
             peers,
             disk,
+            timer: Timer::new()?,
             requests,
             status,
             changes,
@@ -97,18 +99,15 @@ impl<M: StateMachine> Driver<M> {
     /// Runs until the node has stopped; then everything is durable and the connections are closed.
     pub async fn run(mut self) {
         let mut effects = Vec::new();
-        let timer = tokio::time::sleep(Duration::ZERO);
-        tokio::pin!(timer);
         self.turn(&mut effects);
         while !self.stopped {
-            let wait = self.next_deadline().saturating_since(clock::now());
-            timer.as_mut().reset(tokio::time::Instant::now() + wait);
+            let deadline = self.next_deadline();
             tokio::select! {
                 biased;
                 Some(event) = self.disk.events.recv() => self.handle(event, &mut effects),
                 Some(event) = self.peers.recv() => self.peer_event(event, &mut effects),
                 Some(request) = self.requests.recv() => self.request(request, &mut effects),
-                () = &mut timer => {}
+                () = self.timer.wait(deadline) => {}
             }
             self.take_waiting(&mut effects);
             self.turn(&mut effects);
