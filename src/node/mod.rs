@@ -22,3 +22,6 @@ mod transfer;
 
 pub use node::{Member, Node, NodeConfig};
 pub use recover::recover;
+
+#[cfg(test)]
+mod tests;
