@@ -17,9 +17,9 @@ use cluster_support::Scene;
 use raftctl::cli::args::Json;
 use raftctl::cli::cluster::process::{self, Found, Reason, Record};
 use raftctl::cli::cluster::{self, Client, ClusterVerb, Environment, LogsArgs, OneOrAll};
-use raftctl::cli::exit::Exit;
 use raftctl::cli::output::Format;
 use raftctl::dbus::describe::Describe;
+use raftctl::exit::Exit;
 use serde_json::{Value, json};
 
 #[test]

@@ -163,11 +163,7 @@ fn check(message: &Message, here: &Here<'_>) -> Result<Kind, Refused> {
             let from = NodeId(from);
             return Err(Refused::UnexpectedTransfer { what: "hand-over", from });
         }
-        Kind::ReadIndex | Kind::ReadIndexResponse
-            if message.entries.len() != 1 || message.entries[0].data.len() > CONTEXT_MAX_BYTES =>
-        {
-            return Err(Refused::BadContext { bytes: message.entries.len() });
-        }
+        Kind::ReadIndex | Kind::ReadIndexResponse => check_read(message)?,
         _ => {}
     }
     check_context(message, kind)?;
@@ -251,6 +247,17 @@ fn check_snapshot(message: &Message, id: u64) -> Result<(), Refused> {
         return Err(Refused::BadSnapshot { index: *index });
     }
     Ok(())
+}
+
+/// A read carries its context as the payload of one entry.
+fn check_read(message: &Message) -> Result<(), Refused> {
+    match message.entries.as_slice() {
+        [one] if one.data.len() <= CONTEXT_MAX_BYTES => Ok(()),
+        entries => {
+            let bytes = entries.iter().map(|e| e.data.len()).sum();
+            Err(Refused::BadContext { bytes })
+        }
+    }
 }
 
 /// Only a campaign that a leader ordered carries a context, and only this one.

@@ -17,6 +17,7 @@ mod node;
 mod publish;
 mod recover;
 pub mod status;
+mod timer;
 mod transfer;
 
 pub use node::{Member, Node, NodeConfig};

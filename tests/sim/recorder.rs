@@ -68,7 +68,7 @@ impl StateMachine for Recorder {
         if self.planted.stale_snapshot {
             self.before = self.save();
         }
-        let times = if self.planted.twice && index % 7 == 0 { 2 } else { 1 };
+        let times = if self.planted.twice && index.is_multiple_of(7) { 2 } else { 1 };
         for _ in 0..times {
             if data.first() == Some(&WORKLOAD) {
                 self.chain = digest(self.chain.rotate_left(1), data);

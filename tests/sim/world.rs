@@ -16,6 +16,7 @@ use super::plan::{Mutation, Settings};
 use super::recorder::{WORKLOAD, digest};
 
 /// Something that will happen. Those that concern one run of a process name it.
+#[expect(clippy::large_enum_variant, reason = "most of them are deliveries")]
 enum Happening {
     Deliver { to: NodeId, process: Option<u64>, event: Event },
     Wake { node: NodeId, process: u64 },

@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::Client;
 use super::place::{LocalCluster, LocalNode};
 use super::view::{self, Observed};
-use crate::cli::exit::Exit;
 use crate::cli::output::{Format, Style};
 use crate::dbus::describe::Describe;
+use crate::exit::Exit;
 use crate::limits;
 
 /// Runs the checks and prints a line for each. [`Exit::Failure`] if one fails.
