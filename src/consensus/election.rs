@@ -77,8 +77,18 @@ impl Election {
         self.campaign_at
     }
 
-    /// The leader of the current term was heard: wait for it again, the lowest rank shortest.
-    pub(super) fn heard_leader(&mut self, now: Instant, rank: u32) {
+    /// `leader` was heard in the current term: wait for it again, the lowest rank shortest. Unless
+    /// there is evidence against it and what was heard may have been `queued` since before.
+    pub(super) fn heard_leader(
+        &mut self,
+        now: Instant,
+        rank: u32,
+        (leader, term): (u64, Term),
+        queued: bool,
+    ) {
+        if queued && self.lost == Some((leader, term)) {
+            return;
+        }
         self.lost = None;
         self.parked.clear();
         self.campaign_at = now + self.timing.election_min + self.timing.tick + RANK_STEP * rank;

@@ -195,7 +195,9 @@ impl Replica {
             && raft.vote != raft.id
             && (raft.vote, raft.term) != (before.1, before.2);
         if from_leader {
-            self.election.heard_leader(self.now, rank);
+            // Appends and snapshots wait in queues, heartbeats do not.
+            let queued = kind != Kind::Heartbeat;
+            self.election.heard_leader(self.now, rank, (from, message_term), queued);
         } else if voted || (before.0 == StateRole::Leader && raft.state != StateRole::Leader) {
             self.election.stand_back(self.now);
         } else if kind == Kind::PreVote && self.promised_vote_to(from) {

@@ -487,3 +487,21 @@ fn nobody_campaigns_while_a_snapshot_is_being_installed() {
     let due = peer.replica.next_deadline();
     assert_eq!(kinds(&peer.tick(due)), [Kind::PreVote, Kind::PreVote]);
 }
+
+/// An append may have waited in a queue since before its sender died; that takes no evidence back.
+/// A heartbeat does: it never waits behind appends.
+#[test]
+fn only_a_heartbeat_takes_evidence_back() {
+    let mut peer = Peer::new(2, 3, &[1]);
+    peer.step(later(), of(Kind::Heartbeat, 1, 2, 1));
+    peer.replica.leader_lost(later(), NodeId(1));
+    assert_eq!(kinds(&peer.tick(later())), [Kind::PreVote, Kind::PreVote]);
+    peer.step(later(), append(1, 2, 1, (1, 1), &[1, 1]));
+    let again = later() + Duration::from_millis(25);
+    assert_eq!(peer.replica.next_deadline(), again);
+    // A survivor in the same situation votes, although it has just heard an append.
+    let asked = Message { index: 3, log_term: 1, ..of(Kind::PreVote, 3, 2, 2) };
+    assert_eq!(kinds(&peer.step(later(), asked)), [Kind::PreVoteResponse]);
+    peer.step(later(), of(Kind::Heartbeat, 1, 2, 1));
+    assert_eq!(peer.replica.next_deadline(), later() + Duration::from_millis(210));
+}
