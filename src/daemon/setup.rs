@@ -26,7 +26,7 @@ use crate::node::machine::{ClusterMachine, StateMachine};
 use crate::node::status::NodeStatus;
 use crate::node::{Member, Node, NodeConfig, clock, recover};
 use crate::storage::state_dir::{StateDir, StateDirError};
-use crate::storage::state_store::{StateStore, StateStoreError};
+use crate::storage::state_store::{StateStore, StateStoreError, StoredState};
 use crate::storage::{LogError, LogOptions, RealDisk, SegmentedLog};
 use crate::transport::{self, Identity, Known, Peer};
 
@@ -171,7 +171,7 @@ fn open_state(
     let log_failed = |source| SetupError::Log { path: directory.log_directory(), source };
     let opened = SegmentedLog::open(disk, LogOptions::with_secret(secret));
     let (mut log, found) = opened.map_err(log_failed)?;
-    let (store, stored) = StateStore::open(directory.database_path(), limits::STATE_CACHE_BYTES)?;
+    let (store, stored) = open_store(directory.database_path())?;
     let voters: Vec<_> = config.cluster.members.iter().map(|m| m.id).collect();
     let applied = stored.applied;
     let recovered = recover(&mut log, found, (&stored.state, applied), &voters);
@@ -206,6 +206,23 @@ fn open_state(
     };
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
     Ok((node, DiskWorker::new(log, store)))
+}
+
+/// Opens the database. It panics on some kinds of damage instead of returning an error; that, too,
+/// has to be one clear line and its exit status.
+fn open_store(path: PathBuf) -> Result<(StateStore, StoredState), StateStoreError> {
+    let before = std::panic::take_hook();
+    let damaged = path.clone();
+    std::panic::set_hook(Box::new(move |info| {
+        let why = info.payload_as_str().unwrap_or("it is not readable").replace('\n', " ");
+        let error = SetupError::Store(StateStoreError::Corrupt { path: damaged.clone(), why });
+        let exit = error.exit();
+        super::complain(&error_chain(&error), exit);
+        std::process::exit(i32::from(exit.code()));
+    }));
+    let opened = StateStore::open(path, limits::STATE_CACHE_BYTES);
+    std::panic::set_hook(before);
+    opened
 }
 
 /// Runs the agent until it is asked to stop.
