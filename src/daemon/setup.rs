@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::sys::socket::Backlog;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -158,7 +159,12 @@ fn listen(config: &Config) -> Result<TcpListener, SetupError> {
     let address = config.node.listen.as_str();
     let failed = |source| SetupError::Listen { address: address.to_owned(), source };
     let resolved: Vec<SocketAddr> = address.to_socket_addrs().map_err(failed)?.collect();
-    TcpListener::bind(resolved.as_slice()).map_err(failed)
+    let listener = TcpListener::bind(resolved.as_slice()).map_err(failed)?;
+    // As many waiting connections as the kernel allows: when the queue is full it drops the SYN,
+    // and a member that dials among a crowd tries again only after a second (tcp(7)).
+    let longer = nix::sys::socket::listen(&listener, Backlog::MAXALLOWABLE);
+    longer.map_err(|errno| failed(errno.into()))?;
+    Ok(listener)
 }
 
 /// Log, state and replica, made to agree.
