@@ -5,15 +5,18 @@ set -euo pipefail
 
 scripts/build.sh
 raftctl="$target/release/raftctl"
-"$raftctl" cluster start
+started=$("$raftctl" cluster start | tee /dev/stderr)
+# "n2 leads in term 1, after 86 ms"
+leader=$(sed -n 's/^\([a-z][a-z0-9_-]*\) leads .*/\1/p' <<<"$started")
 echo
 "$raftctl" cluster status
 cat <<END
 
 What to type next:
-  make status                           the cluster, as now
-  $raftctl cluster kill n1      kill -9 a node (take the leader, marked with a star) ...
-  $raftctl cluster start        ... see who took over, and bring it back as follower
-  make logs                             what the nodes and their event scripts said
-  make stop, make clean                 stop it; stop it and remove its state
+  $raftctl cluster kill ${leader:-n1}   # kill -9 of the leader
+  make status                              # another one leads, with a higher token
+  $raftctl cluster start     # the killed one comes back as follower
+  make logs                                # what the nodes and their event scripts said
+  make stop                                # stop it; its state stays
+  make clean                               # stop it and remove its state
 END

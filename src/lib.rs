@@ -5,7 +5,7 @@
 //!
 //! | floor | modules | rule |
 //! |---|---|---|
-//! | 5 | `daemon`, `cli` | composition roots; the CLI is an honest D-Bus client |
+//! | 5 | `daemon`, `cli`, `exit` | composition roots; the CLI is an honest D-Bus client |
 //! | 4 | `dbus`, `events` | surfaces: they translate, they decide nothing |
 //! | 3 | `node` | one task owns the replica; everybody else holds a handle |
 //! | 2 | `storage`, `transport` | files and fsync; sockets and frames |
@@ -19,6 +19,7 @@ pub mod core;
 pub mod daemon;
 pub mod dbus;
 pub mod events;
+pub mod exit;
 pub mod limits;
 pub mod node;
 pub mod storage;

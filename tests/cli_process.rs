@@ -8,9 +8,9 @@ use std::process::{Output, Stdio};
 use dbus_support::{DEADLINE, FakeNode, follower_of_three, leader_of_three, name};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use raftctl::cli::exit::Exit;
 use raftctl::core::NodeId;
 use raftctl::dbus::describe::Describe;
+use raftctl::exit::Exit;
 use raftctl::node::handle::{RemoteStatusError, Request, TransferError};
 use raftctl::node::status::{Change, Role};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -89,6 +89,13 @@ async fn status_shows_the_cluster_and_is_the_default() {
     for same in ["", "state", "--no-pager status", "status -n n1"] {
         assert_eq!(run(directory.path(), same).await, (0, shown.clone(), String::new()), "{same}");
     }
+    // One that takes connections and says nothing does not keep us from the others.
+    let silent = directory.path().join("a0");
+    std::fs::create_dir(&silent).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(silent.join("bus")).unwrap();
+    assert_eq!(run(directory.path(), "status").await.1, shown);
+    drop(listener);
+    std::fs::remove_dir_all(silent).unwrap();
     // The directory of one agent will do, also by the environment, and whatever it is called.
     let own = directory.path().join("n1");
     assert_eq!(run(&own, "status --node n1").await.1, shown);

@@ -17,9 +17,9 @@ use cluster_support::Scene;
 use raftctl::cli::args::Json;
 use raftctl::cli::cluster::process::{self, Found, Reason, Record};
 use raftctl::cli::cluster::{self, Client, ClusterVerb, Environment, LogsArgs, OneOrAll};
-use raftctl::cli::exit::Exit;
 use raftctl::cli::output::Format;
 use raftctl::dbus::describe::Describe;
+use raftctl::exit::Exit;
 use serde_json::{Value, json};
 
 #[test]
@@ -225,6 +225,33 @@ fn logs_are_followed() {
     let mut file = fs::OpenOptions::new().append(true).open(log("n2")).unwrap();
     file.write_all(b"n2 goes on\n").unwrap();
     assert_eq!(next(), "n2 | n2 goes on");
+}
+
+#[test]
+fn what_cannot_be_printed_does_not_stop_the_work() {
+    let stage = Stage::new(2);
+    let run = |verb: &str, stdout: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_raftctl"));
+        command.args(["cluster", verb, "--config"]).arg(stage.scene.config());
+        let output = command.stdout(stdout).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let gone = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    for (stdout, status) in [(gone(), 0), (full(), 1)] {
+        stage.run(ClusterVerb::Start(all()));
+        let (exit, err) = run("stop", stdout);
+        assert_eq!((exit, err.contains("cannot print")), (Some(status), status == 1), "{err}");
+        for node in ["n1", "n2"] {
+            assert!(matches!(stage.find(node), Found::Gone(Reason::NoFile)));
+        }
+    }
+    assert_eq!(run("logs", gone()), (Some(0), String::new()));
+    assert_eq!(run("status", gone()), (Some(3), String::new()));
 }
 
 #[test]

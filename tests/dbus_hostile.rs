@@ -36,8 +36,8 @@ fn serve() -> Bus {
     abort_on_panic_in_a_task();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_owned();
-    let (socket_sender, socket) = std::sync::mpsc::channel();
-    let (request_sender, requests) = std::sync::mpsc::channel();
+    let (socket_sender, socket) = std::sync::mpsc::sync_channel(1);
+    let (request_sender, requests) = std::sync::mpsc::sync_channel(1024);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

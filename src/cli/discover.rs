@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::args::{Global, Json};
-use super::cluster::{Environment, LocalCluster, LocalNode};
+use super::cluster::{Environment, LocalCluster, LocalNode, within};
 use super::exit::{Exit, Failure};
 use super::output::{Format, complain};
 use crate::dbus::client::{Client, ClientError, block_on};
@@ -120,9 +120,15 @@ impl Found {
     pub async fn connect(&self, first: Option<&str>) -> Result<Client, Failure> {
         let preferred = self.instances.iter().filter(|i| Some(i.name.as_str()) == first);
         let others = self.instances.iter().filter(|i| Some(i.name.as_str()) != first);
+        // One that hangs shall not keep us from those that do not.
+        let patience = match self.instances.len() {
+            1 => limits::CLIENT_CALL_TIMEOUT,
+            _ => limits::REMOTE_STATUS_TIMEOUT,
+        };
         let mut refused = None;
         for instance in preferred.chain(others) {
-            match Client::connect(&instance.socket, limits::CLIENT_CALL_TIMEOUT).await {
+            let connecting = Client::connect(&instance.socket, limits::CLIENT_CALL_TIMEOUT);
+            match within("the greeting", patience, connecting).await {
                 Ok(client) => return Ok(client),
                 Err(ClientError::NotRunning { .. }) => {}
                 Err(error) => refused = refused.or(Some(error)),

@@ -5,7 +5,7 @@ pub mod args;
 pub mod cluster;
 pub mod config_check;
 mod discover;
-pub mod exit;
+use crate::exit;
 pub mod list;
 pub mod monitor;
 pub mod output;

@@ -72,11 +72,12 @@ pub(super) fn hard_state_from_engine(hard_state: &eraftpb::HardState) -> HardSta
 }
 
 pub(super) fn hard_state_to_engine(hard_state: HardState) -> eraftpb::HardState {
-    let mut out = eraftpb::HardState::default();
-    out.term = hard_state.term;
-    out.vote = hard_state.vote;
-    out.commit = hard_state.commit;
-    out
+    eraftpb::HardState {
+        term: hard_state.term,
+        vote: hard_state.vote,
+        commit: hard_state.commit,
+        ..Default::default()
+    }
 }
 
 pub(super) fn snapshot_from_engine(mut snapshot: eraftpb::Snapshot) -> Snapshot {
@@ -92,8 +93,7 @@ pub(super) fn snapshot_from_engine(mut snapshot: eraftpb::Snapshot) -> Snapshot 
 }
 
 pub(super) fn snapshot_to_engine(snapshot: Snapshot) -> eraftpb::Snapshot {
-    let mut out = eraftpb::Snapshot::default();
-    out.data = snapshot.data.into();
+    let mut out = eraftpb::Snapshot { data: snapshot.data.into(), ..Default::default() };
     let metadata = out.mut_metadata();
     metadata.index = snapshot.index;
     metadata.term = snapshot.term;

@@ -117,6 +117,11 @@ impl Election {
         self.campaign_at = self.campaign_at.min(soon);
     }
 
+    /// There is nobody else to wait for, or to have promised anything to.
+    pub(super) fn alone(&mut self, now: Instant) {
+        self.campaign_at = now;
+    }
+
     /// This process slept: what happened meanwhile is still in the queues, so look there first.
     pub(super) fn slept(&mut self, now: Instant, rank: u32) {
         self.campaign_at = self.campaign_at.max(now + self.timing.tick + RANK_STEP * rank);

@@ -4,6 +4,7 @@
 //! Each check names the engine behaviour it prevents. What is merely stale (an old term, a vote
 //! not granted) is the engine's business and passes.
 
+use super::replica::Replica;
 use crate::core::message::{Kind, Message, Snapshot};
 use crate::core::{Index, NodeId, Term};
 use crate::limits;
@@ -78,6 +79,14 @@ pub enum Refused {
         /// The sender.
         from: NodeId,
     },
+    /// A vote for a request that has not left this node.
+    #[error("vote from {from} in term {term} answers a request that has not been sent")]
+    EarlyVote {
+        /// The voter.
+        from: NodeId,
+        /// The term of the vote.
+        term: Term,
+    },
     /// A context of a size or content that no correct peer sends.
     #[error("message context of {bytes} bytes is not expected here")]
     BadContext {
@@ -87,7 +96,7 @@ pub enum Refused {
 }
 
 /// What the guard needs to know about this replica.
-pub(super) struct Here<'a> {
+struct Here<'a> {
     pub id: u64,
     pub is_member: &'a dyn Fn(u64) -> bool,
     pub term: Term,
@@ -95,6 +104,10 @@ pub(super) struct Here<'a> {
     pub committed: Index,
     pub last: Index,
     pub term_of: &'a dyn Fn(Index) -> Option<Term>,
+    /// Term and vote are durable: only then do requests for votes leave.
+    pub vote_durable: bool,
+    /// A snapshot is on its way to the disk.
+    pub installing: bool,
 }
 
 /// Terms stay far below this: one election each nanosecond for a century does not reach it.
@@ -104,8 +117,27 @@ const INDEX_MAX: Index = 1 << 48;
 /// Largest context of a heartbeat round or read.
 const CONTEXT_MAX_BYTES: usize = 64;
 
+impl Replica {
+    /// Checks a message against where this replica stands.
+    pub(super) fn check(&self, message: &Message) -> Result<Kind, Refused> {
+        let raft = &self.raw.raft;
+        let here = Here {
+            id: raft.id,
+            is_member: &|id| raft.prs().get(id).is_some(),
+            term: raft.term,
+            leader: raft.leader_id,
+            committed: raft.raft_log.committed,
+            last: raft.raft_log.last_index(),
+            term_of: &|index| self.term_of(index),
+            vote_durable: self.vote_durable(),
+            installing: self.installing(),
+        };
+        check(message, &here)
+    }
+}
+
 /// Checks one message from a peer.
-pub(super) fn check(message: &Message, here: &Here<'_>) -> Result<Kind, Refused> {
+fn check(message: &Message, here: &Here<'_>) -> Result<Kind, Refused> {
     let kind = message.kind();
     if kind == Kind::Unknown {
         return Err(Refused::UnknownKind { kind: message.kind });
@@ -122,17 +154,16 @@ pub(super) fn check(message: &Message, here: &Here<'_>) -> Result<Kind, Refused>
             check_not_beyond(message.from, message.index, here.last)?;
         }
         Kind::Snapshot => check_snapshot(message, here.id)?,
-        Kind::TimeoutNow => {
-            if message.term != here.term || here.leader != from {
-                let from = NodeId(from);
-                return Err(Refused::UnexpectedTransfer { what: "hand-over", from });
-            }
+        // The engine aborts when it is elected while its own log is not durable.
+        Kind::VoteResponse if message.term == here.term && !here.vote_durable => {
+            return Err(Refused::EarlyVote { from: NodeId(from), term: message.term });
         }
-        Kind::ReadIndex | Kind::ReadIndexResponse => {
-            if message.entries.len() != 1 || message.entries[0].data.len() > CONTEXT_MAX_BYTES {
-                return Err(Refused::BadContext { bytes: message.entries.len() });
-            }
+        // It also aborts when it campaigns over a log that a snapshot is about to replace.
+        Kind::TimeoutNow if message.term != here.term || here.leader != from || here.installing => {
+            let from = NodeId(from);
+            return Err(Refused::UnexpectedTransfer { what: "hand-over", from });
         }
+        Kind::ReadIndex | Kind::ReadIndexResponse => check_read(message)?,
         _ => {}
     }
     check_context(message, kind)?;
@@ -169,6 +200,10 @@ fn check_ranges(message: &Message, kind: Kind) -> Result<(), Refused> {
 /// The engine aborts when an entry conflicts with a committed one, and indexes by position.
 fn check_append(message: &Message, here: &Here<'_>) -> Result<(), Refused> {
     let (mut index, mut term) = (message.index, message.log_term);
+    // The engine takes every index beyond its log for one of term 0.
+    if (index == 0) != (term == 0) {
+        return Err(Refused::BrokenSequence { index, term });
+    }
     for entry in &message.entries {
         let follows = entry.index == index + 1 && entry.term >= term && entry.term > 0;
         if !follows || entry.term > message.term || entry.index >= INDEX_MAX {
@@ -212,6 +247,17 @@ fn check_snapshot(message: &Message, id: u64) -> Result<(), Refused> {
         return Err(Refused::BadSnapshot { index: *index });
     }
     Ok(())
+}
+
+/// A read carries its context as the payload of one entry.
+fn check_read(message: &Message) -> Result<(), Refused> {
+    match message.entries.as_slice() {
+        [one] if one.data.len() <= CONTEXT_MAX_BYTES => Ok(()),
+        entries => {
+            let bytes = entries.iter().map(|e| e.data.len()).sum();
+            Err(Refused::BadContext { bytes })
+        }
+    }
 }
 
 /// Only a campaign that a leader ordered carries a context, and only this one.

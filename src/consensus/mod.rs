@@ -20,3 +20,6 @@ pub use guard::Refused;
 pub use output::{Fetch, FetchId, Output, Persist, Position, RaftRole, ReadReady};
 pub use replica::Replica;
 pub use settings::{ProposeRefused, Recovered, ReplicaConfig, StartRefused, TransferRefused};
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,17 @@ impl Replica {
         self.raw.on_persist_ready(number);
     }
 
+    /// Whether the term and the vote of now are durable.
+    pub(super) fn vote_durable(&self) -> bool {
+        let raft = &self.raw.raft;
+        self.vote_unsynced.is_none() && self.handed_vote == (raft.term, raft.vote)
+    }
+
+    /// Whether a snapshot has replaced the log in memory and is not applied yet.
+    pub(super) fn installing(&self) -> bool {
+        self.raw.raft.raft_log.applied + 1 < self.first_index()
+    }
+
     /// Everything up to `index` is applied.
     pub fn applied(&mut self, index: Index) {
         self.raw.advance_apply_to(index);

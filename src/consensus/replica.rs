@@ -14,7 +14,7 @@ use slog::o;
 
 use super::convert;
 use super::election::{Election, Timing};
-use super::guard::{self, Here, Refused};
+use super::guard::Refused;
 use super::log_view::LogView;
 use super::output::{Position, RaftRole};
 use super::settings::{
@@ -84,8 +84,12 @@ impl Replica {
         let logger = slog::Logger::root(slog::Discard, o!());
         let raw = RawNode::new(&engine_config(&config, applied), view, &logger)
             .map_err(StartRefused::Engine)?;
+        let mut election = Election::new(timing, config.vote_lease, config.seed, fresh, now);
+        if recovered.voters == [config.id] {
+            election.alone(now);
+        }
         Ok(Replica {
-            election: Election::new(timing, config.vote_lease, config.seed, fresh, now),
+            election,
             config,
             raw,
             now,
@@ -172,20 +176,6 @@ impl Replica {
         Ok(())
     }
 
-    fn check(&self, message: &Message) -> Result<Kind, Refused> {
-        let raft = &self.raw.raft;
-        let here = Here {
-            id: raft.id,
-            is_member: &|id| raft.prs().get(id).is_some(),
-            term: raft.term,
-            leader: raft.leader_id,
-            committed: raft.raft_log.committed,
-            last: raft.raft_log.last_index(),
-            term_of: &|index| self.term_of(index),
-        };
-        guard::check(message, &here)
-    }
-
     fn engine_step(&mut self, message: Message, kind: Kind) {
         let (from, message_term) = (message.from, message.term);
         let before = (self.raw.raft.state, self.raw.raft.vote, self.raw.raft.term);
@@ -241,6 +231,10 @@ impl Replica {
         }
         if self.may_campaign() && self.now >= self.election.campaign_at() {
             let rank = self.rank();
+            if self.installing() {
+                self.election.slept(self.now, rank);
+                return;
+            }
             self.election.campaigning(self.now, rank);
             let _ = self.raw.campaign();
         }
@@ -274,7 +268,8 @@ impl Replica {
         if now <= self.now {
             return;
         }
-        if now - self.now > self.config.election_min {
+        // Not the time since the last event: a follower of a silent leader waits E on purpose.
+        if now - self.next_deadline() > self.config.election_min / 2 {
             let rank = self.rank();
             self.election.slept(now, rank);
         }

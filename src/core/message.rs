@@ -205,4 +205,100 @@ mod tests {
         runs.compact(3);
         assert_eq!((runs.term(2), runs.term(3), runs.len()), (None, Some(2), 2));
     }
+
+    fn random(rng: &mut crate::core::rng::Rng) -> Message {
+        let mut bytes = |most| (0..rng.below(most)).map(|_| rng.next_u64() as u8).collect();
+        let (data, context, state): (Vec<u8>, Vec<u8>, Vec<u8>) = (bytes(40), bytes(20), bytes(40));
+        let mut number = || rng.next_u64() >> (rng.next_u64() % 64);
+        let entry = Entry { term: number(), index: number(), data };
+        let snapshot = Snapshot {
+            index: number(),
+            term: number(),
+            voters: vec![number(), number()],
+            learners: vec![number()],
+            data: state,
+        };
+        Message {
+            kind: (number() % 13) as i32,
+            to: number(),
+            from: number(),
+            term: number(),
+            log_term: number(),
+            index: number(),
+            entries: vec![entry; (number() % 3) as usize],
+            commit: number(),
+            commit_term: number(),
+            snapshot: (number() % 2 == 0).then_some(snapshot),
+            reject: number() % 2 == 0,
+            reject_hint: number(),
+            context,
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let mut rng = crate::core::rng::Rng::new(1);
+        for _ in 0..2_000 {
+            let message = random(&mut rng);
+            let bytes = message.encode_to_vec();
+            assert_eq!(bytes.len(), message.size_bytes());
+            assert_eq!(Message::decode(&bytes[..]), Ok(message));
+        }
+    }
+
+    #[test]
+    fn random_and_damaged_bytes_are_an_error_or_a_message_and_never_a_panic() {
+        let mut rng = crate::core::rng::Rng::new(2);
+        let (mut decoded, mut refused) = (0, 0);
+        for round in 0..40_000 {
+            let mut bytes: Vec<u8> = if round % 2 == 0 {
+                (0..rng.below(60)).map(|_| rng.next_u64() as u8).collect()
+            } else {
+                random(&mut rng).encode_to_vec()
+            };
+            for _ in 0..rng.below(4) {
+                let at = rng.below(bytes.len() as u64) as usize;
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = rng.next_u64() as u8;
+                }
+            }
+            bytes.truncate(rng.below(bytes.len() as u64 + 40) as usize);
+            match Message::decode(&bytes[..]) {
+                Ok(message) => {
+                    decoded += 1;
+                    // An unknown kind stays one: `kind()` must not take it for a known one.
+                    let known = Kind::try_from(message.kind).is_ok();
+                    assert!(known || message.kind() == Kind::Unknown);
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(decoded > 4_000 && refused > 4_000, "{decoded} decoded, {refused} refused");
+    }
+
+    /// A newer peer may add fields: a rolling upgrade must not stop.
+    #[test]
+    fn unknown_fields_are_skipped() {
+        #[derive(Clone, PartialEq, prost::Message)]
+        struct Newer {
+            #[prost(uint64, tag = "4")]
+            term: u64,
+            #[prost(string, tag = "99")]
+            text: String,
+            #[prost(message, optional, tag = "200")]
+            nested: Option<Entry>,
+        }
+        let newer = Newer { term: 7, text: "more".to_owned(), nested: Some(Entry::default()) };
+        let message = Message::decode(&newer.encode_to_vec()[..]).unwrap();
+        assert_eq!(message, Message { term: 7, ..Message::default() });
+    }
+
+    #[test]
+    fn only_appends_and_snapshots_are_bulk() {
+        for number in 0..13 {
+            let message = Message { kind: number, ..Message::default() };
+            let bulk = matches!(message.kind(), Kind::Append | Kind::Snapshot);
+            assert_eq!(message.is_bulk(), bulk, "{number}");
+        }
+    }
 }

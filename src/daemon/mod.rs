@@ -13,14 +13,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use crate::cli::exit::Exit;
 use crate::config::{Config, ConfigFile};
+use crate::exit::Exit;
 use crate::limits;
 use setup::SetupError;
 
 /// The raftctl agent: elects one leader among several hosts and acts on the outcome.
 #[derive(Debug, Parser)]
-#[command(name = "raftctld", version, after_help = AFTER_HELP)]
+#[command(name = "raftctld", version, after_help = after_help())]
 struct Arguments {
     /// The configuration file; see raftctl.toml(5).
     #[arg(long, value_name = "FILE")]
@@ -33,23 +33,15 @@ struct Arguments {
     check: bool,
 }
 
-const AFTER_HELP: &str = "\
-Signals:
-  SIGTERM, SIGINT   hand over leadership if held, then exit 0
-
-Exit statuses:
-  0   stopped as asked, or the configuration is good
-  65  the state directory is damaged
-  69  an address or the private socket is in use
-  73  a directory cannot be created
-  74  reading or writing failed
-  75  another process holds the state directory
-  76  the state directory has a newer format
-  77  permission denied, or the state directory belongs to another node
-  78  the configuration is missing or wrong
-
-Example:
-  raftctld --config /etc/raftctl/n1.toml";
+/// The end of `--help`.
+fn after_help() -> String {
+    let statuses = Exit::table(true);
+    format!(
+        "Signals:\n  SIGTERM, SIGINT   hand over leadership if held, then exit 0\n\n\
+         Exit statuses:\n  0   stopped as asked, or the configuration is good\n{statuses}\n\
+         Example:\n  raftctld --config /etc/raftctl/n1.toml"
+    )
+}
 
 /// Runs the agent of this process until it is asked to stop.
 pub fn main() -> ExitCode {

@@ -11,13 +11,13 @@ use nix::sys::socket::Backlog;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::cli::exit::Exit;
 use crate::config::{Config, TICK};
 use crate::consensus::{Replica, ReplicaConfig, StartRefused};
 use crate::core::Incarnation;
 use crate::dbus::describe::Describe;
 use crate::dbus::private;
 use crate::events::{self, Occurrence, Scripts, ScriptsConfig};
+use crate::exit::Exit;
 use crate::limits;
 use crate::node::disk::DiskWorker;
 use crate::node::driver::{Driver, Surfaces};

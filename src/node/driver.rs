@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -16,15 +15,19 @@ use super::handle::{NodeHandle, RemoteStatusError, Request, TransferError};
 use super::machine::StateMachine;
 use super::node::Node;
 use super::status::{Change, NodeStatus};
+use super::timer::Timer;
 use crate::core::{Instant, NodeId, NodeName};
 use crate::limits;
 use crate::storage::LogStore;
 use crate::transport::{Known, PeerEvent, TransportHandle};
 
+/// Carries out a consequence of a role change.
+pub type Act = Box<dyn FnMut(&Consequence, &NodeStatus) + Send>;
+
 /// What the floors above do with what the node says. Called in the driver: must not block.
 pub struct Surfaces {
     /// Carries out a consequence of a role change.
-    pub act: Box<dyn FnMut(&Consequence, &NodeStatus) + Send>,
+    pub act: Act,
     /// The text that a peer gets when it asks for this node's status.
     pub describe: fn(&NodeStatus) -> String,
     /// Ends the process: the disk failed.
@@ -37,6 +40,7 @@ pub struct Driver<M> {
     transport: TransportHandle,
     peers: mpsc::Receiver<PeerEvent>,
     disk: Disk,
+    timer: Timer,
     requests: mpsc::Receiver<Request>,
     status: watch::Sender<Arc<NodeStatus>>,
     changes: broadcast::Sender<Change>,
@@ -79,6 +83,7 @@ impl<M: StateMachine> Driver<M> {
             transport,
             peers,
             disk,
+            timer: Timer::new()?,
             requests,
             status,
             changes,
@@ -94,18 +99,15 @@ impl<M: StateMachine> Driver<M> {
     /// Runs until the node has stopped; then everything is durable and the connections are closed.
     pub async fn run(mut self) {
         let mut effects = Vec::new();
-        let timer = tokio::time::sleep(Duration::ZERO);
-        tokio::pin!(timer);
         self.turn(&mut effects);
         while !self.stopped {
-            let wait = self.next_deadline().saturating_since(clock::now());
-            timer.as_mut().reset(tokio::time::Instant::now() + wait);
+            let deadline = self.next_deadline();
             tokio::select! {
                 biased;
                 Some(event) = self.disk.events.recv() => self.handle(event, &mut effects),
                 Some(event) = self.peers.recv() => self.peer_event(event, &mut effects),
                 Some(request) = self.requests.recv() => self.request(request, &mut effects),
-                () = &mut timer => {}
+                () = self.timer.wait(deadline) => {}
             }
             self.take_waiting(&mut effects);
             self.turn(&mut effects);
@@ -231,11 +233,11 @@ impl<M: StateMachine> Driver<M> {
         match effect {
             Effect::Send(message) => self.transport.send(message),
             Effect::Persist { number, persist } => {
-                self.to_disk(DiskRequest::Persist { number, persist });
+                self.ask_disk(DiskRequest::Persist { number, persist });
             }
-            Effect::Fetch(fetch) => self.to_disk(DiskRequest::Fetch(fetch)),
-            Effect::Compact { index, term } => self.to_disk(DiskRequest::Compact { index, term }),
-            Effect::Store { state, applied } => self.to_disk(DiskRequest::Keep { state, applied }),
+            Effect::Fetch(fetch) => self.ask_disk(DiskRequest::Fetch(fetch)),
+            Effect::Compact { index, term } => self.ask_disk(DiskRequest::Compact { index, term }),
+            Effect::Store { state, applied } => self.ask_disk(DiskRequest::Keep { state, applied }),
             Effect::Answer { request, answer } => self.answer(request, answer),
             Effect::Learn(known) => self.transport.learn(known_of(known)),
             Effect::Publish(status) => {
@@ -252,7 +254,7 @@ impl<M: StateMachine> Driver<M> {
         }
     }
 
-    fn to_disk(&mut self, request: DiskRequest) {
+    fn ask_disk(&mut self, request: DiskRequest) {
         // The node bounds the writes that wait (`limits::DISK_QUEUE_REQUESTS`), and everything else
         // follows from writes that are done: the channel cannot be full unless that is broken.
         let sent = self.disk.requests.try_send(request);

@@ -17,7 +17,11 @@ mod node;
 mod publish;
 mod recover;
 pub mod status;
+mod timer;
 mod transfer;
 
 pub use node::{Member, Node, NodeConfig};
 pub use recover::recover;
+
+#[cfg(test)]
+mod tests;

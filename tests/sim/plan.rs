@@ -21,6 +21,22 @@ pub enum Mutation {
     AckBeforeCommit,
 }
 
+impl Mutation {
+    /// Every planted bug, by the name that `SIM_MUTATION` and the scripts use.
+    pub const ALL: [(&str, Mutation); 5] = [
+        ("skip_fsync", Mutation::SkipFsync),
+        ("vote_twice", Mutation::VoteTwice),
+        ("forget_vote", Mutation::ForgetVote),
+        ("apply_twice", Mutation::ApplyTwice),
+        ("ack_before_commit", Mutation::AckBeforeCommit),
+    ];
+
+    /// The planted bug of that name.
+    pub fn named(name: &str) -> Option<Mutation> {
+        Mutation::ALL.iter().find(|(known, _)| *known == name).map(|(_, mutation)| *mutation)
+    }
+}
+
 /// Everything that is fixed for one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -31,6 +47,9 @@ pub struct Settings {
     pub cache_max_bytes: usize,
     pub log_keep_entries: u64,
     pub weather: Weather,
+    /// Whether hosts and disks take a random time. Without it everything takes its longest, fixed
+    /// time, and a script's output is the same for every seed.
+    pub jitter: bool,
     /// Slowest disk request, in microseconds.
     pub disk_max_us: u64,
     /// Length of the phase with faults.
@@ -70,6 +89,7 @@ impl Settings {
             cache_max_bytes: [0, 1000, 100_000][rng.below(3) as usize],
             log_keep_entries: [4, 20, 1000][rng.below(3) as usize],
             weather,
+            jitter: true,
             disk_max_us: [300, 3_000, 60_000][rng.below(3) as usize],
             faults_for: Duration::from_millis(3_000),
             fault_every: Duration::from_millis([80, 200, 500][rng.below(3) as usize]),

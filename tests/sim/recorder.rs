@@ -59,7 +59,7 @@ impl Recorder {
 
 impl StateMachine for Recorder {
     fn apply(&mut self, index: Index, term: Term, data: &[u8]) -> Result<(), UnreadableCommand> {
-        let times = if self.planted.twice && index % 7 == 0 { 2 } else { 1 };
+        let times = if self.planted.twice && index.is_multiple_of(7) { 2 } else { 1 };
         for _ in 0..times {
             if data.first() == Some(&WORKLOAD) {
                 self.chain = digest(self.chain.rotate_left(1), data);

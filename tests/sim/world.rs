@@ -8,7 +8,6 @@ use raftctl::core::rng::Rng;
 use raftctl::core::{Instant, NodeId};
 use raftctl::node::disk::DiskRequest;
 use raftctl::node::event::{Answer, Effect, Event, RequestId};
-use raftctl::node::status::Change;
 
 use super::host::{Host, name_of};
 use super::network::{Network, Weather};
@@ -17,6 +16,7 @@ use super::plan::{Mutation, Settings};
 use super::recorder::{WORKLOAD, digest};
 
 /// Something that will happen. Those that concern one run of a process name it.
+#[expect(clippy::large_enum_variant, reason = "most of them are deliveries")]
 enum Happening {
     Deliver { to: NodeId, process: Option<u64>, event: Event },
     Wake { node: NodeId, process: u64 },
@@ -28,8 +28,19 @@ enum Happening {
     Propose,
 }
 
-/// A change that a node told, for golden scripts.
-pub type Told = (Instant, NodeId, Change);
+/// What a node told: a change, an answer, a warning, its end.
+pub type Told = (Instant, NodeId, Effect);
+
+/// What the cluster did to keep its members together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Messages handed to the network.
+    pub messages: u64,
+    /// Reads of the log for a slow follower.
+    pub fetches: u64,
+    /// Snapshots sent.
+    pub snapshots: u64,
+}
 
 pub struct World {
     pub now: Instant,
@@ -38,6 +49,7 @@ pub struct World {
     pub hosts: Vec<Host>,
     pub oracle: Oracle,
     pub told: Vec<Told>,
+    pub counts: Counts,
     pub answers: BTreeMap<RequestId, Answer>,
     rng: Rng,
     queue: BTreeMap<(Instant, u64), Happening>,
@@ -62,6 +74,7 @@ impl World {
             hosts,
             oracle: Oracle::new(settings.nodes),
             told: Vec::new(),
+            counts: Counts::default(),
             answers: BTreeMap::new(),
             rng,
             queue: BTreeMap::new(),
@@ -77,8 +90,18 @@ impl World {
         self.queue.insert((self.now + delay, self.sequence), happening);
     }
 
+    /// A random time; none without jitter.
     fn micros(&mut self, below: u64) -> Duration {
-        Duration::from_micros(self.rng.below(below))
+        let micros = if self.settings.jitter { self.rng.below(below) } else { 0 };
+        Duration::from_micros(micros)
+    }
+
+    /// A random time below `longest`; that time itself without jitter.
+    fn within(&mut self, longest: Duration) -> Duration {
+        if !self.settings.jitter {
+            return longest;
+        }
+        self.micros(longest.as_micros() as u64)
     }
 
     fn millis(&mut self, below: u64) -> Duration {
@@ -145,8 +168,11 @@ impl World {
     /// `node` finds its connection with `peer` closed and gets no answer.
     pub fn evidence(&mut self, node: NodeId, peer: NodeId, within_us: u64) {
         let process = self.process_of(node);
-        let lost = self.micros(within_us);
-        let silent = lost + self.micros(5_000.min(within_us * 5));
+        // Calm: the closing takes one way through the network, the refusal of a redial two more.
+        let calm = Duration::from_micros(self.settings.weather.delay_min_us);
+        let calm = if self.settings.jitter { Duration::ZERO } else { calm };
+        let lost = calm + self.micros(within_us);
+        let silent = lost + calm * 2 + self.micros(5_000.min(within_us * 5));
         self.after(lost, Happening::Deliver { to: node, process, event: Event::Lost { peer } });
         let event = Event::Silent { peer };
         self.after(silent, Happening::Deliver { to: node, process, event });
@@ -206,6 +232,11 @@ impl World {
         let mut data = vec![WORKLOAD];
         data.extend(self.next_request.to_be_bytes());
         data.extend(std::iter::repeat_n(7, self.rng.below(size) as usize));
+        self.propose_to(to, data)
+    }
+
+    /// A client writes `data`, which begins with [`WORKLOAD`] and is like no other, to a node.
+    pub fn propose_to(&mut self, to: NodeId, data: Vec<u8>) -> RequestId {
         let payload = digest(0, &data);
         let request = self.request(to, |request| Event::Propose { request, data });
         self.requests.insert(request, payload);
@@ -325,18 +356,25 @@ impl World {
     }
 
     fn carry_out(&mut self, id: NodeId, process: u64, effect: Effect) {
+        use Effect::{Changed, Stopped, Warn};
+        if matches!(effect, Changed(_) | Effect::Answer { .. } | Stopped | Warn(_)) {
+            self.told.push((self.now, id, effect.clone()));
+        }
         match effect {
             Effect::Send(message) => self.send(id, message),
             Effect::Persist { number, persist } => {
                 self.disk(id, process, DiskRequest::Persist { number, persist });
             }
-            Effect::Fetch(fetch) => self.disk(id, process, DiskRequest::Fetch(fetch)),
+            Effect::Fetch(fetch) => {
+                self.counts.fetches += 1;
+                self.disk(id, process, DiskRequest::Fetch(fetch));
+            }
             Effect::Compact { index, term } => {
                 self.disk(id, process, DiskRequest::Compact { index, term });
             }
             Effect::Store { state, applied } => {
                 self.disk(id, process, DiskRequest::Keep { state, applied });
-                let delay = self.millis(200);
+                let delay = self.within(Duration::from_millis(200));
                 self.after(delay, Happening::Save { node: id, process });
             }
             Effect::Answer { request, answer } => {
@@ -351,9 +389,9 @@ impl World {
                 }
                 self.answers.insert(request, answer);
             }
-            Effect::Changed(change) => self.told.push((self.now, id, change)),
             Effect::Stopped => self.crash(id, false),
-            Effect::Learn(_) | Effect::Publish(_) | Effect::Act(_) | Effect::Warn(_) => {}
+            Effect::Changed(_) | Effect::Warn(_) => {}
+            Effect::Learn(_) | Effect::Publish(_) | Effect::Act(_) => {}
         }
     }
 
@@ -363,6 +401,8 @@ impl World {
         {
             message.reject = false;
         }
+        self.counts.messages += 1;
+        self.counts.snapshots += u64::from(message.kind() == Kind::Snapshot);
         let voted = message.kind() == Kind::VoteResponse && !message.reject;
         if voted && self.faults && self.rng.chance_ppm(self.settings.crash_after_vote_ppm) {
             let soon = self.micros(200);
@@ -386,8 +426,8 @@ impl World {
         let Some(running) = &self.host(id).running else { return };
         let writes = matches!(running.worker.queue().front(), Some(DiskRequest::Persist { .. }));
         let max = if writes { self.settings.disk_max_us } else { 20 };
-        let delay = Duration::from_micros(20) + self.micros(max);
-        self.after(delay, Happening::DiskDone { node: id, process });
+        let time = self.within(Duration::from_micros(max));
+        self.after(Duration::from_micros(20) + time, Happening::DiskDone { node: id, process });
     }
 
     fn disk_done(&mut self, id: NodeId, process: u64) -> Result<(), String> {

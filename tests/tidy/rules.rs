@@ -9,15 +9,17 @@ pub const FLOORS: &[(u8, &[&str])] = &[
     (2, &["storage", "transport"]),
     (3, &["node"]),
     (4, &["dbus", "events", "http", "systemd"]),
-    (5, &["daemon", "cli", "bin"]),
+    (5, &["exit", "daemon", "cli", "bin"]),
 ];
 
 /// Who may use a folder of its own floor: everybody needs the limits, configuration is made of
-/// core values, and a binary is a door to a composition root.
+/// core values, both programs share the exit statuses, and a binary is a door to one of them.
 const SAME_FLOOR: &[(&str, &str)] = &[
     ("core", "limits"),
     ("config", "limits"),
     ("config", "core"),
+    ("daemon", "exit"),
+    ("cli", "exit"),
     ("bin", "daemon"),
     ("bin", "cli"),
 ];
@@ -208,7 +210,7 @@ pub fn queues_are_bounded(source: &Source) -> Vec<String> {
 
 /// Errors are typed by operation; only the composition roots may use `anyhow`.
 pub fn anyhow_stays_on_top(source: &Source) -> Vec<String> {
-    if !source.in_src() || matches!(source.folder(), Some("daemon" | "cli" | "bin")) {
+    if !source.in_src() || matches!(source.folder(), Some("daemon" | "cli" | "exit" | "bin")) {
         return Vec::new();
     }
     source.judge(|path| names(path, "anyhow").then_some("anyhow below daemon, cli and bin"))
@@ -253,6 +255,8 @@ pub fn nothing_left_undone(source: &Source) -> Vec<String> {
                 "an ignored test: say what is missing and report SKIPPED instead"
             }
             "dead_code" => "dead code allowed: delete it",
+            // What several test programs share, each of them uses in part.
+            "unused" if source.path.ends_with("_support/mod.rs") => continue,
             "unused" if text(at.wrapping_sub(2)) == "allow" => "dead code allowed: delete it",
             _ => continue,
         };

@@ -36,7 +36,37 @@ fn ask<T>(
     deadline: Duration,
     answer: impl Future<Output = Result<T, ClientError>>,
 ) -> anyhow::Result<T> {
-    let answer = block_on(async { tokio::time::timeout(deadline, answer).await });
+    Ok(block_on(within(call, deadline, answer))?)
+}
+
+/// The `answer` to `call`, unless it takes longer than `deadline`. To be awaited on a runtime.
+pub(crate) async fn within<T>(
+    call: &'static str,
+    deadline: Duration,
+    answer: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
     let waited_ms = deadline.as_millis() as u64;
-    Ok(answer.unwrap_or(Err(ClientError::TimedOut { call, waited_ms }))?)
+    let answer = tokio::time::timeout(deadline, answer).await;
+    answer.unwrap_or(Err(ClientError::TimedOut { call, waited_ms }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_silent_agent_is_waited_for_until_the_deadline() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("bus");
+        let deadline = Duration::from_millis(50);
+        let error = BusClient.describe(&socket, deadline).unwrap_err().to_string();
+        assert!(error.starts_with("no agent answers on "), "{error}");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let error = BusClient.describe(&socket, deadline).unwrap_err().to_string();
+        assert!(error.ends_with(" within 50 ms"), "{error}");
+        let error = BusClient.transfer(&socket, None, deadline).unwrap_err().to_string();
+        assert!(error.ends_with(" within 50 ms"), "{error}");
+    }
 }

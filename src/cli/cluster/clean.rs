@@ -13,7 +13,7 @@ use anyhow::Context as _;
 
 use super::place::LocalCluster;
 use super::process::Found;
-use crate::cli::exit::Exit;
+use crate::exit::Exit;
 
 /// Removes the files of the nodes, or nothing if one of them runs.
 pub(super) fn run(

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::cli::exit::Exit;
+use crate::exit::Exit;
 use crate::limits;
 
 /// The file an operator keeps beside the work that the cluster is for.
@@ -26,11 +27,14 @@ pub fn missing() -> anyhow::Error {
 /// Makes the configuration file in `directory`, saying so on `out`.
 pub fn make(directory: &Path, out: &mut dyn Write) -> anyhow::Result<PathBuf> {
     let made = directory.join(MADE_FILE);
+    let script = made.with_file_name(MADE_SCRIPT);
     let text = three_nodes(free_ports(FIRST_PORT, out)?);
-    create(&made, &text).map_err(|error| {
-        let message = format!("{}: {error}: expected to create it", made.display());
-        Exit::Failure.because(message)
-    })?;
+    for (path, text, mode) in [(&script, SCRIPT, 0o755), (&made, text.as_str(), 0o644)] {
+        create(path, text, mode).map_err(|error| {
+            let message = format!("{}: {error}: expected to create it", path.display());
+            Exit::Failure.because(message)
+        })?;
+    }
     writeln!(out, "made {}", made.display())?;
     Ok(made)
 }
@@ -70,16 +74,18 @@ fn three_nodes(first: u16) -> String {
             .expect("text can be written to");
     }
     text.push_str(" }\n\n[nodes.n1]\n[nodes.n2]\n[nodes.n3]\n");
-    text.push_str("\n# [events]\n# leader = \"leader.sh\"\n");
+    write!(text, "\n[events]\nleader = \"{MADE_SCRIPT}\"\nfollower = \"{MADE_SCRIPT}\"\n")
+        .expect("text can be written to");
     text
 }
 
 /// Creates the file whole or not at all, and never in place of another.
-fn create(path: &Path, text: &str) -> io::Result<()> {
+fn create(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
-    let temporary = path.with_extension(format!("toml.{}", std::process::id()));
+    let temporary = path.with_extension(format!("new.{}", std::process::id()));
     fs::write(&temporary, text)?;
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(mode))?;
     let linked = fs::hard_link(&temporary, path);
     fs::remove_file(&temporary)?;
     match linked {
@@ -90,6 +96,16 @@ fn create(path: &Path, text: &str) -> io::Result<()> {
 }
 
 const FIRST_PORT: u16 = 7101;
+
+/// The event script beside the made file.
+const MADE_SCRIPT: &str = "event.sh";
+
+const SCRIPT: &str = "\
+#!/bin/sh
+# Runs when a node becomes the leader, and when it ceases to be; docs/events.md has all there is to
+# know. Put here what your hosts need. What it prints is in the node's log.
+echo \"$RAFTCTL_NODE is $RAFTCTL_ROLE of $RAFTCTL_CLUSTER: term $RAFTCTL_TERM, token $RAFTCTL_TOKEN\"
+";
 
 #[cfg(test)]
 mod tests {
@@ -124,10 +140,10 @@ mod tests {
         assert_eq!(make(at, &mut io::sink()).unwrap(), at.join(MADE_FILE));
         let made = fs::read_to_string(at.join(MADE_FILE)).unwrap();
         assert_eq!(here(at), Some(at.join(MADE_FILE)));
-        create(&at.join(MADE_FILE), "other").unwrap();
+        create(&at.join(MADE_FILE), "other", 0o644).unwrap();
         assert_eq!(fs::read_to_string(at.join(MADE_FILE)).unwrap(), made);
         fs::write(at.join(OWN_FILE), "").unwrap();
         assert_eq!(here(at), Some(at.join(OWN_FILE)));
-        assert_eq!(fs::read_dir(at.join(".raftctl")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(at.join(".raftctl")).unwrap().count(), 2);
     }
 }

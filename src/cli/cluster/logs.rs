@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::LogsArgs;
 use super::place::{LocalCluster, LocalNode};
-use crate::cli::exit::Exit;
 use crate::core::NodeName;
+use crate::exit::Exit;
 use crate::limits;
 
 /// Shows the last lines of each node, each with its name if there are several nodes. Ends when

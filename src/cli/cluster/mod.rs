@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use bus::BusClient;
+pub(crate) use bus::within;
 pub use place::{LocalCluster, LocalNode};
 pub(crate) use start::describe_exit;
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::process::{self, Found};
 use crate::cli::config_check;
-use crate::cli::exit::Exit;
 use crate::config::{Config, ConfigFile};
+use crate::exit::Exit;
 
 /// A local cluster.
 #[derive(Debug)]

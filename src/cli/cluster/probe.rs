@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::Client;
 use super::place::{LocalCluster, LocalNode};
 use super::view::{self, Observed};
-use crate::cli::exit::Exit;
 use crate::cli::output::{Format, Style};
 use crate::dbus::describe::Describe;
+use crate::exit::Exit;
 use crate::limits;
 
 /// Runs the checks and prints a line for each. [`Exit::Failure`] if one fails.
@@ -26,7 +26,7 @@ pub(super) fn run(
     let healthy = probe.health()?;
     match healthy {
         Some(leader) => probe.hand_over(&leader)?,
-        None => probe.say(Verdict::Fail, "hand-over", "not tried without a healthy cluster")?,
+        None => probe.say(Verdict::Skip, "hand-over", "not tried without a healthy cluster")?,
     }
     Ok(if probe.failed == 0 { Exit::Ok } else { Exit::Failure })
 }

@@ -11,7 +11,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{getpid, getppid, setsid};
 
-use crate::cli::exit::Exit;
+use crate::exit::Exit;
 
 /// File name of the agent.
 pub const AGENT: &str = "raftctld";

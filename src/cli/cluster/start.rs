@@ -15,8 +15,8 @@ use super::place::{LocalCluster, LocalNode};
 use super::process::{Found, Record};
 use super::view::{self, Observed};
 use super::{Client, Environment, logs, spawn};
-use crate::cli::exit::Exit;
 use crate::dbus::describe::Describe;
+use crate::exit::Exit;
 use crate::limits;
 
 /// An agent that was just started.

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::Client;
 use super::place::LocalCluster;
 use super::view::{self, Observed};
-use crate::cli::exit::Exit;
 use crate::cli::output::{Cell, Format, Style, Table, active_cell, headline, no_cell, role_cell};
 use crate::dbus::describe::Describe;
+use crate::exit::Exit;
 use crate::limits;
 
 /// A local cluster: the JSON of `raftctl cluster status`.

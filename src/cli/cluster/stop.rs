@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::place::LocalCluster;
 use super::process::{Found, Process, Reason};
-use crate::cli::exit::Exit;
+use crate::exit::Exit;
 
 /// How to end a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

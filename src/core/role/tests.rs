@@ -1,3 +1,5 @@
+//! Tests of the role machine: all pairs, all short histories.
+
 use super::*;
 
 const T1: Token = Token(7);

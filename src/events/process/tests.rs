@@ -1,3 +1,5 @@
+//! Tests of one script process.
+
 use super::*;
 
 const TIMEOUT: Duration = Duration::from_secs(30);

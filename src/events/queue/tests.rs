@@ -1,3 +1,5 @@
+//! Tests of the script queue.
+
 use super::*;
 use crate::core::Token;
 use crate::core::role::{Observation, RoleMachine, State};

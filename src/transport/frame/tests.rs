@@ -1,3 +1,5 @@
+//! Tests of the frame codec.
+
 use super::*;
 use crate::core::message::{Entry, Kind, Message};
 

@@ -1,3 +1,5 @@
+//! Tests of the wire messages.
+
 use super::*;
 use crate::core::message::{Kind, Snapshot};
 
