@@ -158,6 +158,10 @@ pub const LOG_MARK_BYTES: u64 = 64 << 10;
 /// At the limit: the least recently used pages are dropped and read again.
 pub const STATE_CACHE_BYTES: usize = 1 << 20;
 
+/// Largest database of the state machine that is examined in memory before it is opened, in bytes.
+/// Beyond it: opened unexamined; damage is then found by whoever reads the damaged page.
+pub const STATE_EXAMINED_MAX_BYTES: u64 = 64 << 20;
+
 /// Applied entries kept in the log below the durable applied index, for followers that lag.
 /// Beyond it: whole segments are recycled and such a follower gets a snapshot.
 pub const LOG_KEEP_ENTRIES: u64 = 65_536;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use crate::config::{Config, ConfigFile};
 use crate::exit::Exit;
@@ -94,7 +95,19 @@ fn read_config(arguments: &Arguments) -> Result<Config, String> {
     Ok(config.clone())
 }
 
+/// A file that would outgrow `LimitFSIZE=` is to be an error of that write, not the end without a
+/// word that SIGXFSZ brings (setrlimit(2)). A handler that does nothing, because an ignored signal
+/// would stay ignored in event scripts (execve(2)).
+fn survive_file_size_limit() -> Result<(), SetupError> {
+    extern "C" fn nothing(_: nix::libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing, so it may interrupt everything.
+    let set = unsafe { sigaction(Signal::SIGXFSZ, &action) };
+    set.map(drop).map_err(|errno| SetupError::System(errno.into()))
+}
+
 fn run(config: &Config) -> Result<(), SetupError> {
+    survive_file_size_limit()?;
     let log = logging::start(&config.log, config.node.name.as_str())?;
     let prepared = setup::prepare(config)?;
     let result = setup::serve(config, prepared);

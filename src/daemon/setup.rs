@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::sys::socket::Backlog;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,7 +27,7 @@ use crate::node::machine::{ClusterMachine, StateMachine};
 use crate::node::status::NodeStatus;
 use crate::node::{Member, Node, NodeConfig, clock, recover};
 use crate::storage::state_dir::{StateDir, StateDirError};
-use crate::storage::state_store::{StateStore, StateStoreError};
+use crate::storage::state_store::{StateStore, StateStoreError, StoredState};
 use crate::storage::{LogError, LogOptions, RealDisk, SegmentedLog};
 use crate::transport::{self, Identity, Known, Peer};
 
@@ -158,7 +159,12 @@ fn listen(config: &Config) -> Result<TcpListener, SetupError> {
     let address = config.node.listen.as_str();
     let failed = |source| SetupError::Listen { address: address.to_owned(), source };
     let resolved: Vec<SocketAddr> = address.to_socket_addrs().map_err(failed)?.collect();
-    TcpListener::bind(resolved.as_slice()).map_err(failed)
+    let listener = TcpListener::bind(resolved.as_slice()).map_err(failed)?;
+    // As many waiting connections as the kernel allows: when the queue is full it drops the SYN,
+    // and a member that dials among a crowd tries again only after a second (tcp(7)).
+    let longer = nix::sys::socket::listen(&listener, Backlog::MAXALLOWABLE);
+    longer.map_err(|errno| failed(errno.into()))?;
+    Ok(listener)
 }
 
 /// Log, state and replica, made to agree.
@@ -171,7 +177,7 @@ fn open_state(
     let log_failed = |source| SetupError::Log { path: directory.log_directory(), source };
     let opened = SegmentedLog::open(disk, LogOptions::with_secret(secret));
     let (mut log, found) = opened.map_err(log_failed)?;
-    let (store, stored) = StateStore::open(directory.database_path(), limits::STATE_CACHE_BYTES)?;
+    let (store, stored) = open_store(directory.database_path())?;
     let voters: Vec<_> = config.cluster.members.iter().map(|m| m.id).collect();
     let applied = stored.applied;
     let recovered = recover(&mut log, found, (&stored.state, applied), &voters);
@@ -206,6 +212,23 @@ fn open_state(
     };
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
     Ok((node, DiskWorker::new(log, store)))
+}
+
+/// Opens the database. It panics on some kinds of damage instead of returning an error; that, too,
+/// has to be one clear line and its exit status.
+fn open_store(path: PathBuf) -> Result<(StateStore, StoredState), StateStoreError> {
+    let before = std::panic::take_hook();
+    let damaged = path.clone();
+    std::panic::set_hook(Box::new(move |info| {
+        let why = info.payload_as_str().unwrap_or("it is not readable").replace('\n', " ");
+        let error = SetupError::Store(StateStoreError::Corrupt { path: damaged.clone(), why });
+        let exit = error.exit();
+        super::complain(&error_chain(&error), exit);
+        std::process::exit(i32::from(exit.code()));
+    }));
+    let opened = StateStore::open(path, limits::STATE_CACHE_BYTES);
+    std::panic::set_hook(before);
+    opened
 }
 
 /// Runs the agent until it is asked to stop.

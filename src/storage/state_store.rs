@@ -12,19 +12,21 @@
 //! that is the log.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
+use redb::backends::InMemoryBackend;
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase as _, StorageError, TableDefinition,
-    TableError, TransactionError,
+    Database, DatabaseError, Durability, ReadableDatabase as _, StorageBackend as _, StorageError,
+    TableDefinition, TableError, TransactionError,
 };
 
 use super::disk::sync_directory;
 use crate::core::message::Snapshot;
 use crate::core::state::ClusterState;
 use crate::core::{Index, Term};
+use crate::limits;
 
 /// The database of the applied state.
 pub struct StateStore {
@@ -128,6 +130,7 @@ impl StateStore {
         if !exists {
             write_database(&path, cache_bytes, &StoredState::default())?;
         }
+        examine(&path)?;
         let database = builder(cache_bytes).open(&path).map_err(|e| database_error(&path, e))?;
         let stored = read(&path, &database)?;
         let (applied, durable) = (stored.applied, stored.applied.0);
@@ -183,6 +186,27 @@ impl StateStore {
         self.durable = stored.applied.0;
         Ok(stored)
     }
+}
+
+/// Refuses a damaged database BEFORE redb opens the file: to open one is to repair it, which
+/// writes. The copy in memory may be repaired; what matters is that it can be, and the row in it.
+fn examine(path: &Path) -> Result<(), StateStoreError> {
+    let file = File::open(path).map_err(|e| io_error(path, "open", e))?;
+    let mut bytes = Vec::new();
+    let most = limits::STATE_EXAMINED_MAX_BYTES;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|e| io_error(path, "read", e))?;
+    if bytes.len() as u64 > most {
+        return Ok(());
+    }
+    let copy = InMemoryBackend::new();
+    let filled = copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes));
+    filled.map_err(|e| io_error(path, "copy", e))?;
+    drop(bytes);
+    let builder = builder(0);
+    let mut database = builder.create_with_backend(copy).map_err(|e| database_error(path, e))?;
+    read(path, &database)?;
+    database.check_integrity().map_err(|e| database_error(path, e))?;
+    Ok(())
 }
 
 /// Writes a whole new database and gives it its name when it is durable.
