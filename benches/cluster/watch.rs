@@ -94,35 +94,39 @@ impl Watch {
         let connection = connection::Builder::unix_stream(stream).p2p().build().await?;
         // Listen BEFORE asking: a change in between is in one of the two, or in both.
         let stream = MessageStream::from(&connection);
-        let task = tokio::spawn(tell(node, stream, events.clone()));
-        let watch = Watch { connection, task };
-        let now = watch.describe().await?;
+        let now = describe(&connection).await?;
         let at = Instant::now();
         for what in [News::Active(now.active), News::Leader(now.leader.unwrap_or_default())] {
             events.send(Event { node, at, what }).await.ok();
         }
-        Ok(watch)
+        // Only now, so that no change is told before the older answer.
+        let task = tokio::spawn(tell(node, stream, events));
+        Ok(Watch { connection, task })
     }
 
     /// What the agent says about itself now.
     pub async fn describe(&self) -> Result<Description> {
-        let reply = self.call("Describe", &()).await?;
-        let text: String = reply.body().deserialize()?;
-        serde_json::from_str(&text).with_context(|| format!("cannot read Describe(): {text}"))
+        describe(&self.connection).await
     }
 
     /// Asks this leader to hand over to whom it likes.
     pub async fn transfer(&self) -> Result<()> {
-        self.call("TransferLeadership", &("",)).await.map(drop)
+        call(&self.connection, "TransferLeadership", &("",)).await.map(drop)
     }
+}
 
-    async fn call<B>(&self, method: &str, body: &B) -> Result<Message>
-    where
-        B: serde::Serialize + zbus::DynamicType,
-    {
-        let call = self.connection.call_method(None::<&str>, PATH, Some(INTERFACE), method, body);
-        call.await.with_context(|| format!("{method} was refused"))
-    }
+async fn describe(connection: &Connection) -> Result<Description> {
+    let reply = call(connection, "Describe", &()).await?;
+    let text: String = reply.body().deserialize()?;
+    serde_json::from_str(&text).with_context(|| format!("cannot read Describe(): {text}"))
+}
+
+async fn call<B>(connection: &Connection, method: &str, body: &B) -> Result<Message>
+where
+    B: serde::Serialize + zbus::DynamicType,
+{
+    let call = connection.call_method(None::<&str>, PATH, Some(INTERFACE), method, body);
+    call.await.with_context(|| format!("{method} was refused"))
 }
 
 /// Passes on what `stream` says until it ends.

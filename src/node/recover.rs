@@ -24,8 +24,15 @@ pub fn recover(
     let mut found = found;
     // Index 0 has no entry; below the compacted position the log was dropped because the state
     // machine holds it durably.
-    let known = applied == 0 || found.terms.term(applied) == Some(applied_term);
+    // (The runs of terms have no end: the last one would answer for what the log does not reach.)
+    let within = applied <= found.last_index;
+    let known = applied == 0 || (within && found.terms.term(applied) == Some(applied_term));
     if !known && applied >= found.truncated.0 {
+        if found.hard_state.term < applied_term {
+            // The installation was to write the term as well; nobody was given a vote in it.
+            found.hard_state.term = applied_term;
+            found.hard_state.vote = 0;
+        }
         log.install(applied, applied_term, found.hard_state)?;
         found.truncated = (applied, applied_term);
         found.last_index = applied;

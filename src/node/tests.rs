@@ -2,6 +2,7 @@
 
 mod disk;
 mod order;
+mod recover;
 mod requests;
 
 use std::time::Duration;

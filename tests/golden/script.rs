@@ -1,9 +1,10 @@
 //! The verbs of the scripts, and how what nodes tell is written down.
 //!
-//! Time: `advance MS` writes down what is told meanwhile, `watch MS` also when, `settle MS` nothing.
-//! Faults: `kill`, `powercut`, `pause N MS`, `cut A > B C` (one way), `partition A | B C`, `heal`,
-//! `lose N PEER` (N finds its connection to PEER broken, and a redial unanswered).
-//! Requests: `propose N LABEL`, `transfer N [TO]`, `shutdown N`. Looking: `status`, `log N`, `counts`.
+//! Time: `advance MS` writes down what is told meanwhile, `watch MS` also when, `settle MS`
+//! nothing. Faults: `kill`, `powercut`, `pause N MS`, `cut A > B C` (one way),
+//! `partition A | B C`, `heal`, `lose N PEER` (N finds its connection to PEER broken, and a redial
+//! unanswered). Requests: `propose N LABEL`, `transfer N [TO]`, `shutdown N`. To look: `status`,
+//! `log N`, `counts`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

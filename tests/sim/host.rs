@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use raftctl::consensus::{Replica, ReplicaConfig};
-use raftctl::core::message::Snapshot;
+use raftctl::core::message::{Entry, HardState, Snapshot};
 use raftctl::core::state::ClusterState;
 use raftctl::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Term};
 use raftctl::node::disk::{DiskRequest, DiskWorker, StateKeeper};
 use raftctl::node::event::Event;
 use raftctl::node::machine::StateMachine;
 use raftctl::node::{Member, Node, NodeConfig, recover};
-use raftctl::storage::{Batch, LogOptions, LogStore, SegmentedLog, SimDisk};
+use raftctl::storage::{Batch, LogError, LogOptions, LogStore, SegmentedLog, SimDisk};
 
 use super::plan::{Mutation, Settings};
 use super::recorder::{Planted, Recorder};
@@ -68,9 +68,45 @@ impl StateKeeper for SimStore {
     }
 }
 
+/// The production log; with a planted bug it forgets to sync what it appends.
+pub struct SimLog {
+    log: SegmentedLog,
+    unsynced: bool,
+}
+
+impl LogStore for SimLog {
+    fn append(&mut self, batch: &Batch<'_>, sync: bool) -> Result<(), LogError> {
+        self.log.append(batch, sync && !self.unsynced)
+    }
+
+    fn read(&mut self, low: Index, high: Index, max_bytes: u64) -> Result<Vec<Entry>, LogError> {
+        self.log.read(low, high, max_bytes)
+    }
+
+    fn compact(&mut self, index: Index, term: Term) -> Result<(), LogError> {
+        self.log.compact(index, term)
+    }
+
+    fn install(&mut self, index: Index, term: Term, hs: HardState) -> Result<(), LogError> {
+        self.log.install(index, term, hs)
+    }
+
+    fn first_index(&self) -> Index {
+        self.log.first_index()
+    }
+
+    fn last_index(&self) -> Index {
+        self.log.last_index()
+    }
+
+    fn prepare(&mut self) -> Result<bool, LogError> {
+        self.log.prepare()
+    }
+}
+
 pub struct Running {
     pub node: Node<Recorder>,
-    pub worker: DiskWorker<SegmentedLog, SimStore>,
+    pub worker: DiskWorker<SimLog, SimStore>,
     pub inbox: VecDeque<Event>,
     pub process: u64,
     /// While paused nothing is handled, and the disk thread sleeps too.
@@ -107,9 +143,11 @@ impl Host {
         self.starts += 1;
         let options = LogOptions { segment_bytes: settings.segment_bytes, secret: seed };
         let (mut log, found) = SegmentedLog::open(Box::new(self.disk.clone()), options)
-            .map_err(|e| format!("node {} cannot start after a crash: {e}", self.id))?;
-        let planted = Planted { twice: settings.mutation == Some(Mutation::ApplyTwice) };
-        let planted = if self.id == NodeId(2) { planted } else { Planted::default() };
+            .map_err(|e| format!("start: node {} cannot start after a crash: {e}", self.id))?;
+        let planted = Planted {
+            twice: settings.mutation == Some(Mutation::ApplyTwice) && self.id == NodeId(2),
+            stale_snapshot: settings.mutation == Some(Mutation::SnapshotMissesLast),
+        };
         let mut machine = Recorder::new(planted);
         let stored = self.stored.lock().expect("one thread").clone();
         let applied = stored.applied;
@@ -118,10 +156,11 @@ impl Host {
         }
         let ids: Vec<NodeId> = (1..=settings.nodes).map(NodeId).collect();
         let recovered = recover(&mut log, found, (machine.cluster(), applied), &ids)
-            .map_err(|e| format!("node {} cannot recover: {e}", self.id))?;
+            .map_err(|e| format!("start: node {} cannot recover: {e}", self.id))?;
         let replica = Replica::new(self.replica_config(seed, settings), recovered, now)
-            .map_err(|e| format!("node {} cannot start: {e}", self.id))?;
+            .map_err(|e| format!("start: node {} cannot start: {e}", self.id))?;
         let node = Node::new(self.node_config(&ids, settings), replica, machine, applied);
+        let log = SimLog { log, unsynced: settings.mutation == Some(Mutation::AppendUnsynced) };
         let store = SimStore { durable: self.stored.clone(), kept: None, at: BTreeMap::new() };
         self.running = Some(Running {
             node,
@@ -180,6 +219,12 @@ impl Host {
             DiskRequest::Persist { persist, .. } if mutation == Some(Mutation::ForgetVote) => {
                 persist.hard_state.vote = 0;
             }
+            DiskRequest::Persist { persist, .. } if mutation == Some(Mutation::ForgetTerm) => {
+                let HardState { term, vote, .. } = &mut persist.hard_state;
+                if *term > 1 {
+                    (*term, *vote) = (*term - 1, 0);
+                }
+            }
             _ => {}
         }
         running.worker.push(request);
@@ -199,16 +244,18 @@ impl Host {
     }
 
     /// The process dies. With `power_cut`, what was not synced may be lost or torn; `half`: the
-    /// write in progress reached the disk's cache, but not its sync.
+    /// write in progress reached the disk's cache, but not its sync; or, if it installs a
+    /// snapshot, the store and not the log.
     pub fn crash(&mut self, power_cut: bool, half: bool) {
         let Some(mut running) = self.running.take() else { return };
         let front = running.worker.queue().front().cloned();
-        if half
-            && let Some(DiskRequest::Persist { persist, .. }) = front
-            && persist.snapshot.is_none()
-        {
-            let (entries, hard_state) = (&persist.entries[..], Some(persist.hard_state));
-            let _ = running.worker.log_mut().append(&Batch { entries, hard_state }, false);
+        if half && let Some(DiskRequest::Persist { persist, .. }) = front {
+            let entries = &persist.entries[..];
+            let batch = Batch { entries, hard_state: Some(persist.hard_state) };
+            let _ = match &persist.snapshot {
+                Some(snapshot) => running.worker.store_mut().install(snapshot).is_ok(),
+                None => running.worker.log_mut().append(&batch, false).is_ok(),
+            };
         }
         drop(running);
         if power_cut { self.disk.crash() } else { self.disk.kill() }

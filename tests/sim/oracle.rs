@@ -8,6 +8,7 @@ use raftctl::node::event::Effect;
 
 use super::host::Host;
 use super::invariants::acked_write_durable::AckedWriteDurable;
+use super::invariants::durable_promises::DurablePromises;
 use super::invariants::election_safety::ElectionSafety;
 use super::invariants::leader_completeness::LeaderCompleteness;
 use super::invariants::log_matching::LogMatching;
@@ -20,6 +21,7 @@ pub struct Oracle {
     leader_completeness: LeaderCompleteness,
     pub state_machine_safety: StateMachineSafety,
     pub acked_write_durable: AckedWriteDurable,
+    pub durable_promises: DurablePromises,
     alone: bool,
     led: BTreeMap<NodeId, Term>,
     /// Elections seen, to tell a run in which nothing happened.
@@ -38,6 +40,13 @@ impl Oracle {
         let id = host.id;
         let Some(running) = &mut host.running else { return Ok(()) };
         for effect in effects {
+            match effect {
+                Effect::Send(message) => self.durable_promises.sends(id, message)?,
+                Effect::Persist { number, persist } => {
+                    self.durable_promises.writes(id, *number, persist);
+                }
+                _ => {}
+            }
             if !self.alone
                 && let Effect::Persist { persist, .. } = effect
                 && let Some(first) = persist.entries.first()

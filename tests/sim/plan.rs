@@ -11,6 +11,8 @@ use super::network::Weather;
 pub enum Mutation {
     /// The disk reports a sync as done and does not do it.
     SkipFsync,
+    /// The log does not ask for a sync of what it appends.
+    AppendUnsynced,
     /// A node that has voted in a term votes again for another candidate.
     VoteTwice,
     /// The vote is not written with the term.
@@ -19,16 +21,29 @@ pub enum Mutation {
     ApplyTwice,
     /// A write is acknowledged when the leader has appended it.
     AckBeforeCommit,
+    /// The term is not written: the disk keeps the one before.
+    ForgetTerm,
+    /// A write is reported as durable when the disk thread has only taken it.
+    ReportEarly,
+    /// A leader counts what it has sent as acknowledged, and commits without a quorum.
+    CommitWithoutQuorum,
+    /// A snapshot lacks the effect of the last entry that it claims to contain.
+    SnapshotMissesLast,
 }
 
 impl Mutation {
     /// Every planted bug, by the name that `SIM_MUTATION` and the scripts use.
-    pub const ALL: [(&str, Mutation); 5] = [
+    pub const ALL: [(&str, Mutation); 10] = [
         ("skip_fsync", Mutation::SkipFsync),
+        ("append_unsynced", Mutation::AppendUnsynced),
         ("vote_twice", Mutation::VoteTwice),
         ("forget_vote", Mutation::ForgetVote),
         ("apply_twice", Mutation::ApplyTwice),
         ("ack_before_commit", Mutation::AckBeforeCommit),
+        ("forget_term", Mutation::ForgetTerm),
+        ("report_early", Mutation::ReportEarly),
+        ("commit_without_quorum", Mutation::CommitWithoutQuorum),
+        ("snapshot_misses_last", Mutation::SnapshotMissesLast),
     ];
 
     /// The planted bug of that name.

@@ -27,6 +27,8 @@ pub struct AppliedEntry {
 pub struct Planted {
     /// Apply this one entry twice.
     pub twice: bool,
+    /// Snapshots are taken before the last entry takes effect.
+    pub stale_snapshot: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,8 @@ pub struct Recorder {
     inner: ClusterMachine,
     chain: u64,
     planted: Planted,
+    /// The state before the last entry; only for the planted bug.
+    before: Vec<u8>,
     /// Applied since the oracle looked last.
     pub fresh: Vec<AppliedEntry>,
     /// Snapshot restored since the oracle looked last: its index and digest.
@@ -53,12 +57,17 @@ impl Recorder {
 
     /// What a durable store would hold.
     pub fn save(&self) -> Vec<u8> {
-        self.to_bytes()
+        let mut bytes = self.chain.to_be_bytes().to_vec();
+        bytes.extend(self.inner.to_bytes());
+        bytes
     }
 }
 
 impl StateMachine for Recorder {
     fn apply(&mut self, index: Index, term: Term, data: &[u8]) -> Result<(), UnreadableCommand> {
+        if self.planted.stale_snapshot {
+            self.before = self.save();
+        }
         let times = if self.planted.twice && index.is_multiple_of(7) { 2 } else { 1 };
         for _ in 0..times {
             if data.first() == Some(&WORKLOAD) {
@@ -77,9 +86,10 @@ impl StateMachine for Recorder {
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = self.chain.to_be_bytes().to_vec();
-        bytes.extend(self.inner.to_bytes());
-        bytes
+        if self.planted.stale_snapshot && !self.before.is_empty() {
+            return self.before.clone();
+        }
+        self.save()
     }
 
     fn restore(&mut self, index: Index, data: &[u8]) -> Result<(), UnreadableCommand> {

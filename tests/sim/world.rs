@@ -131,6 +131,9 @@ impl World {
             return Ok(());
         }
         self.host(id).start(now, seed, &settings)?;
+        if let Some(running) = &self.hosts[id.0 as usize - 1].running {
+            self.oracle.durable_promises.starts(id, running.node.replica().position());
+        }
         for peer in self.ids() {
             self.connect(id, peer);
         }
@@ -401,6 +404,9 @@ impl World {
         {
             message.reject = false;
         }
+        if self.settings.mutation == Some(Mutation::CommitWithoutQuorum) {
+            self.acknowledge_unreceived(&message);
+        }
         self.counts.messages += 1;
         self.counts.snapshots += u64::from(message.kind() == Kind::Snapshot);
         let voted = message.kind() == Kind::VoteResponse && !message.reject;
@@ -415,8 +421,32 @@ impl World {
         }
     }
 
+    /// The planted bug: what a leader sends counts as acknowledged.
+    fn acknowledge_unreceived(&mut self, append: &Message) {
+        let Some(last) = append.entries.last().filter(|_| append.kind() == Kind::Append) else {
+            return;
+        };
+        let answer = Message {
+            kind: Kind::AppendResponse as i32,
+            from: append.to,
+            to: append.from,
+            term: append.term,
+            index: last.index,
+            ..Message::default()
+        };
+        let to = NodeId(append.from);
+        let process = self.process_of(to);
+        let event = Event::Message(answer);
+        self.after(Duration::ZERO, Happening::Deliver { to, process, event });
+    }
+
     fn disk(&mut self, id: NodeId, process: u64, request: DiskRequest) {
         let mutation = self.settings.mutation;
+        if let DiskRequest::Persist { number, .. } = request
+            && mutation == Some(Mutation::ReportEarly)
+        {
+            self.deliver(id, Some(process), Event::Persisted { number });
+        }
         if self.host(id).disk(request, mutation) {
             self.disk_goes_on(id, process);
         }
@@ -435,6 +465,9 @@ impl World {
             return Ok(());
         }
         if let Some(event) = self.host(id).disk_step()? {
+            if let Event::Persisted { number } = event {
+                self.oracle.durable_promises.durable(id, number);
+            }
             self.deliver(id, Some(process), event);
         }
         if self.host(id).running.as_ref().is_some_and(|r| r.worker.has_work()) {
