@@ -3,11 +3,13 @@
 
 use std::fs::OpenOptions;
 use std::io::{IsTerminal as _, Write};
+use std::panic::PanicHookInfo;
+use std::time::Duration;
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::setup::SetupError;
+use super::error::SetupError;
 use crate::config::{Log, LogFormat, LogLevel, LogTarget};
 use crate::limits;
 
@@ -44,6 +46,19 @@ pub(super) fn start(log: &Log, node: &str) -> Result<WorkerGuard, SetupError> {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
+    std::panic::set_hook(Box::new(log_panic));
     tracing::debug!(node, "log started");
     Ok(guard)
 }
+
+/// Says why the process aborts, through the queue: a thread that wrote to a full standard error
+/// itself would wait for its reader instead of ending the process.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let text = info.to_string().replace('\n', " ");
+    tracing::error!("{text}; this is a bug, ending at once");
+    // Time for the log's thread; the queue is usually empty.
+    std::thread::sleep(LAST_LINE);
+}
+
+/// How long a process that ends at once waits for its last line to be written.
+pub(super) const LAST_LINE: Duration = Duration::from_millis(50);

@@ -3,6 +3,7 @@
 //!
 //! Owns the process: its exit status, its signals, its log. Decides nothing about the cluster.
 
+mod error;
 mod logging;
 mod setup;
 
@@ -16,7 +17,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use crate::config::{Config, ConfigFile};
 use crate::exit::Exit;
 use crate::limits;
-use setup::SetupError;
+use error::SetupError;
 
 /// The raftctl agent: elects one leader among several hosts and acts on the outcome.
 #[derive(Debug, Parser)]

@@ -1,19 +1,20 @@
 //! From a configuration to a running agent: everything that may fail, in the order in which a
 //! failure does least harm, each with its exit status.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::Backlog;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::error::{SetupError, error_chain};
 use crate::config::{Config, TICK};
-use crate::consensus::{Replica, ReplicaConfig, StartRefused};
+use crate::consensus::{Replica, ReplicaConfig};
 use crate::core::Incarnation;
+use crate::core::state::ClusterState;
 use crate::dbus::describe::Describe;
 use crate::dbus::private;
 use crate::events::{self, Occurrence, Scripts, ScriptsConfig};
@@ -26,94 +27,10 @@ use crate::node::handle::NodeHandle;
 use crate::node::machine::{ClusterMachine, StateMachine};
 use crate::node::status::NodeStatus;
 use crate::node::{Member, Node, NodeConfig, clock, recover};
-use crate::storage::state_dir::{StateDir, StateDirError};
+use crate::storage::state_dir::StateDir;
 use crate::storage::state_store::{StateStore, StateStoreError, StoredState};
-use crate::storage::{LogError, LogOptions, RealDisk, SegmentedLog};
+use crate::storage::{LogOptions, RealDisk, SegmentedLog};
 use crate::transport::{self, Identity, Known, Peer};
-
-/// Why the agent does not start. Nothing was overwritten.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SetupError {
-    /// The log file.
-    #[error("cannot open log file {}", path.display())]
-    LogFile { path: PathBuf, source: io::Error },
-    /// The kernel gives no random bytes.
-    #[error("cannot get random bytes")]
-    Random(#[source] getrandom::Error),
-    /// The runtime directory.
-    #[error("cannot create runtime directory {}", path.display())]
-    RuntimeDirectory { path: PathBuf, source: io::Error },
-    /// The Raft listener.
-    #[error("cannot listen on {address} for peers; is another agent running there?")]
-    Listen { address: String, source: io::Error },
-    /// The private socket.
-    #[error("cannot serve the private bus")]
-    Bus(#[source] private::BindError),
-    /// The state directory.
-    #[error("cannot use the state directory")]
-    StateDir(#[from] StateDirError),
-    /// The log.
-    #[error("cannot open the log in {}", path.display())]
-    Log { path: PathBuf, source: LogError },
-    /// The state machine's database.
-    #[error("cannot open the state in the state directory")]
-    Store(#[from] StateStoreError),
-    /// Log and state do not fit together.
-    #[error("log and state in {} do not fit together; restore the directory", path.display())]
-    Replica { path: PathBuf, source: StartRefused },
-    /// Threads or signals.
-    #[error("the system refuses a thread, timer or signal handler")]
-    System(#[source] io::Error),
-    /// The script runner.
-    #[error("cannot run event scripts")]
-    Scripts(#[from] events::StartError),
-}
-
-impl SetupError {
-    /// The exit status of the process.
-    pub(super) fn exit(&self) -> Exit {
-        use StateDirError as D;
-        match self {
-            SetupError::LogFile { .. } | SetupError::RuntimeDirectory { .. } => Exit::CannotCreate,
-            SetupError::Listen { source, .. }
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                Exit::NoPermission
-            }
-            SetupError::Listen { .. } | SetupError::Bus(_) => Exit::AddressUnavailable,
-            SetupError::StateDir(error) => match error {
-                D::NotADirectory { .. } => Exit::CannotCreate,
-                D::ReadOnly { .. } | D::OtherNode { .. } => Exit::NoPermission,
-                D::NoSpace { .. } | D::Io { .. } => Exit::Io,
-                D::Locked { .. } => Exit::Locked,
-                D::NewerFormat { .. } => Exit::NewerFormat,
-                D::Corrupt { .. } => Exit::StateCorrupt,
-            },
-            SetupError::Log { source, .. } => match source {
-                LogError::Corrupt { .. } => Exit::StateCorrupt,
-                LogError::NewerFormat { .. } => Exit::NewerFormat,
-                LogError::Io { source, .. } => refused(source),
-                _ => Exit::Io,
-            },
-            SetupError::Store(error) => match error {
-                StateStoreError::Corrupt { .. } => Exit::StateCorrupt,
-                StateStoreError::InUse { .. } => Exit::Locked,
-                StateStoreError::Io { source, .. } => refused(source),
-                _ => Exit::Io,
-            },
-            SetupError::Replica { .. } => Exit::StateCorrupt,
-            SetupError::Scripts(_) | SetupError::Random(_) | SetupError::System(_) => Exit::Io,
-        }
-    }
-}
-
-/// A file that the system does not let us have.
-fn refused(error: &io::Error) -> Exit {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Exit::NoPermission,
-        _ => Exit::Io,
-    }
-}
 
 /// Everything that was opened before the runtime starts.
 pub(super) struct Prepared {
@@ -178,6 +95,7 @@ fn open_state(
     let opened = SegmentedLog::open(disk, LogOptions::with_secret(secret));
     let (mut log, found) = opened.map_err(log_failed)?;
     let (store, stored) = open_store(directory.database_path())?;
+    check_members(config, &stored.state)?;
     let voters: Vec<_> = config.cluster.members.iter().map(|m| m.id).collect();
     let applied = stored.applied;
     let recovered = recover(&mut log, found, (&stored.state, applied), &voters);
@@ -212,6 +130,21 @@ fn open_state(
     };
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
     Ok((node, DiskWorker::new(log, store)))
+}
+
+/// The committed members are the cluster. A list that was changed afterwards would give a number,
+/// and the votes in its name, to another node, and its new members could found a second cluster.
+fn check_members(config: &Config, state: &ClusterState) -> Result<(), SetupError> {
+    let committed: Vec<_> = state.members().iter().map(|m| (m.id, m.name.as_str())).collect();
+    let listed: Vec<_> = config.cluster.members.iter().map(|m| (m.id.0, m.name.as_str())).collect();
+    if committed.is_empty() || committed == listed {
+        return Ok(());
+    }
+    let names = |members: &[(u64, &str)]| {
+        members.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+    };
+    let (committed, listed) = (names(&committed), names(&listed));
+    Err(SetupError::Members { path: config.node.state_directory.clone(), committed, listed })
 }
 
 /// Opens the database. It panics on some kinds of damage instead of returning an error; that, too,
@@ -303,21 +236,10 @@ fn surfaces(scripts: Arc<Scripts>) -> Surfaces {
             let text = error_chain(error);
             tracing::error!("{text}; ending at once, recovery will decide what was written");
             // Time for the log's thread; the queue is usually empty.
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(super::logging::LAST_LINE);
             std::process::exit(i32::from(Exit::Io as u8));
         }),
     }
-}
-
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn occurrence(consequence: &Consequence, status: &NodeStatus) -> Occurrence {
