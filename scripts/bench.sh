@@ -5,3 +5,5 @@ set -euo pipefail
 
 scripts/build.sh
 "$CARGO" bench --locked --bench cluster -- "$@"
+# Durable appends, beside a bare write and redb; part of a whole run only.
+[[ $# -gt 0 ]] || "$CARGO" bench --locked --bench log

@@ -104,7 +104,7 @@ const SCRIPT: &str = "\
 #!/bin/sh
 # Runs when a node becomes the leader, and when it ceases to be; docs/events.md has all there is to
 # know. Put here what your hosts need. What it prints is in the node's log.
-echo \"$RAFTCTL_NODE is $RAFTCTL_ROLE of $RAFTCTL_CLUSTER: term $RAFTCTL_TERM, token $RAFTCTL_TOKEN\"
+echo \"$RAFTCTL_NODE is $RAFTCTL_ROLE: term $RAFTCTL_TERM, token $RAFTCTL_TOKEN\"
 ";
 
 #[cfg(test)]

@@ -1,0 +1,116 @@
+//! The examples of the README are run: commands are parsed by the command line's own definition,
+//! the configuration by the agent's own reader, and the failover is done with real agents.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use clap::Parser as _;
+use raftctl::cli::args::Arguments;
+use raftctl::config::ConfigFile;
+
+const README: &str = include_str!("../README.md");
+
+/// The fenced blocks of one language below a heading, or everywhere.
+fn blocks(heading: Option<&str>, language: &str) -> Vec<String> {
+    let text = match heading {
+        Some(heading) => {
+            let (_, rest) = README.split_once(heading).expect("the heading is there");
+            rest.split("\n## ").next().expect("a section")
+        }
+        None => README,
+    };
+    let fence = format!("```{language}\n");
+    let block = |part: &str| part.split("```").next().map(str::to_owned);
+    text.split(&fence).skip(1).filter_map(block).collect()
+}
+
+/// The `raftctl` command lines in shell blocks, without comments.
+fn commands(heading: Option<&str>) -> Vec<Vec<String>> {
+    let blocks = blocks(heading, "sh");
+    let lines = blocks.iter().flat_map(|block| block.lines());
+    let line = |line: &str| -> Option<Vec<String>> {
+        let words: Vec<String> = line
+            .split('#')
+            .next()?
+            .split_whitespace()
+            .map(|word| word.replace("$raftctl", "raftctl"))
+            .collect();
+        (words.first()? == "raftctl").then_some(words)
+    };
+    lines.filter_map(line).collect()
+}
+
+#[test]
+fn every_command_is_one_that_the_command_line_knows() {
+    let commands = commands(None);
+    assert!(commands.len() >= 8, "{commands:?}");
+    for command in commands {
+        if let Err(error) = Arguments::try_parse_from(&command) {
+            panic!("{command:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_configuration_is_a_good_one() {
+    let all = blocks(None, "toml");
+    assert!(!all.is_empty());
+    for text in all {
+        ConfigFile::parse(&text, "README.md", Path::new("/etc/raftctl"))
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn every_make_target_exists() {
+    let makefile = include_str!("../Makefile");
+    let mut count = 0;
+    for block in blocks(None, "sh") {
+        for line in block.lines().filter(|line| line.starts_with("make ")) {
+            let target = line.split_whitespace().nth(1).expect("a target");
+            assert!(makefile.contains(&format!("\n{target}:")), "{target}");
+            count += 1;
+        }
+    }
+    assert!(count >= 2);
+}
+
+/// A local cluster in a directory of its own, killed at the end whatever happens.
+struct Local {
+    directory: tempfile::TempDir,
+}
+
+impl Local {
+    fn run(&self, arguments: &[String]) -> Output {
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_raftctl"));
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.directory.path()).env("NO_COLOR", "1");
+        command.env_remove("RAFTCTL_CLUSTER_CONFIG").env_remove("RAFTCTL_RUNTIME_DIRECTORY");
+        command.output().expect("raftctl can be run")
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.run(&["cluster".to_owned(), "kill".to_owned()]);
+    }
+}
+
+#[test]
+fn the_failover_happens_as_told() {
+    let local = Local { directory: tempfile::tempdir().unwrap() };
+    let ran = local.run(&["cluster".to_owned(), "start".to_owned()]);
+    assert!(ran.status.success(), "{ran:?}");
+    let section = commands(Some("## See a failover"));
+    assert!(section.len() >= 4, "{section:?}");
+    for command in section {
+        let ran = local.run(&command[1..]);
+        // While a node is killed, the status says so in its exit status too.
+        let degraded = command.contains(&"status".to_owned()) && ran.status.code() == Some(3);
+        assert!(ran.status.success() || degraded, "{command:?}: {ran:?}");
+    }
+    let ran = local.run(&["cluster".to_owned(), "status".to_owned()]);
+    let text = String::from_utf8(ran.stdout).unwrap();
+    assert_eq!(text.matches("leader ★").count(), 1, "{text}");
+    assert!(text.contains("3 of 3 nodes answer"), "{text}");
+}
