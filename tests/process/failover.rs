@@ -109,11 +109,10 @@ fn leadership_goes_where_it_is_told_to_and_nowhere_else() {
     assert!(message.contains(&name), "{message}");
     assert_eq!(cluster.leader_of(&[leader.at, third]), leader);
     cluster.kill(follower);
-    let gone = cluster.until("the loss is noticed", &[leader.at], |all| {
+    cluster.until("the loss is noticed", &[leader.at], |all| {
         let member = all[0].members.iter().find(|m| m.name == name)?;
         (!member.connected).then_some(())
     });
-    let () = gone;
     let (error, message) = refusal(cluster.transfer(leader.at, Some(&name)));
     assert_eq!(error, "NotEligible");
     assert!(message.contains("not connected"), "{message}");

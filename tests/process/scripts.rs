@@ -144,10 +144,11 @@ fn a_javascript_runs_with_node() {
     }
     let mut cluster = Cluster::configured(1, "");
     let text = format!(
-        "const {{ NODE, NODE_OPTIONS, RAFTCTL_EVENT, RAFTCTL_TOKEN }} = process.env;\n\
+        "const {{ RAFTCTL_TOKEN }} = process.env;\n\
          const told = JSON.parse(require('fs').readFileSync(0));\n\
          const [event, role, cluster] = process.argv.slice(2);\n\
-         const line = ['js', event, role, cluster, RAFTCTL_TOKEN, told.token, told.event].join(' ');\n\
+         const facts = [RAFTCTL_TOKEN, told.token, told.event];\n\
+         const line = ['js', event, role, cluster, ...facts].join(' ');\n\
          require('fs').appendFileSync({:?}, line + '\\n');\n",
         cluster.root().join("said"),
     );

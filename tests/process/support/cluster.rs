@@ -43,7 +43,8 @@ pub struct Cluster {
 
 /// The script of every event: node, event, role, term, token and reason in one line.
 const SCRIPT: &str = "#!/bin/sh\n\
-    echo \"$RAFTCTL_NODE $RAFTCTL_EVENT $RAFTCTL_TERM $RAFTCTL_TOKEN $RAFTCTL_REASON\" >${0%/*}/said\n";
+    facts=\"$RAFTCTL_TERM $RAFTCTL_TOKEN $RAFTCTL_REASON\"\n\
+    echo \"$RAFTCTL_NODE $RAFTCTL_EVENT $facts\" >\"${0%/*}/said\"\n";
 
 impl Cluster {
     /// `count` nodes that are configured and not started; `more` is added to every configuration.
