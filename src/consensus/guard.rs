@@ -71,6 +71,16 @@ pub enum Refused {
         /// Index of the snapshot.
         index: Index,
     },
+    /// Somebody else already leads that term: one of the two is no correct peer.
+    #[error("node {from} speaks as leader of term {term}, which node {leader} leads")]
+    SecondLeader {
+        /// Who speaks.
+        from: NodeId,
+        /// In which term.
+        term: Term,
+        /// Who leads it.
+        leader: NodeId,
+    },
     /// A hand-over or a forced campaign that nobody here is waiting for.
     #[error("{what} from {from} is not part of a transfer in progress")]
     UnexpectedTransfer {
@@ -147,6 +157,7 @@ fn check(message: &Message, here: &Here<'_>) -> Result<Kind, Refused> {
         return Err(Refused::WrongParties { from, to });
     }
     check_ranges(message, kind)?;
+    check_leader(message, kind, here)?;
     match kind {
         Kind::Append => check_append(message, here)?,
         Kind::Heartbeat => check_not_beyond(message.from, message.commit, here.last)?,
@@ -168,6 +179,17 @@ fn check(message: &Message, here: &Here<'_>) -> Result<Kind, Refused> {
     }
     check_context(message, kind)?;
     Ok(kind)
+}
+
+/// A term has one leader (election safety); the engine follows whoever spoke last.
+fn check_leader(message: &Message, kind: Kind, here: &Here<'_>) -> Result<(), Refused> {
+    let as_leader = matches!(kind, Kind::Append | Kind::Heartbeat | Kind::Snapshot);
+    let known = message.term == here.term && here.leader != raft::INVALID_ID;
+    if as_leader && known && here.leader != message.from {
+        let (from, leader) = (NodeId(message.from), NodeId(here.leader));
+        return Err(Refused::SecondLeader { from, term: message.term, leader });
+    }
+    Ok(())
 }
 
 /// The engine takes term 0 for a local message and computes `term + 1`.

@@ -151,7 +151,8 @@ fn paper_only_entries_of_the_own_term_are_committed_by_counting() {
 fn paper_a_leader_never_overwrites_its_log() {
     let mut peer = Peer::new(1, 3, &[1, 2]);
     peer.elect(later());
-    peer.step(later(), append(2, 1, 3, (1, 1), &[3, 3]));
+    let refused = peer.replica.step(later(), append(2, 1, 3, (1, 1), &[3, 3]));
+    assert!(matches!(refused, Err(Refused::SecondLeader { .. })), "{refused:?}");
     assert_eq!((peer.terms(), peer.position().role), (vec![1, 2, 3], RaftRole::Leader));
 }
 

@@ -55,6 +55,18 @@ fn a_valid_message_of_every_kind_passes() {
 }
 
 #[test]
+fn a_second_leader_of_a_term_is_refused() {
+    for kind in [Kind::Append, Kind::Heartbeat, Kind::Snapshot] {
+        let message = Message { from: 3, ..valid(kind) };
+        let (from, leader) = (NodeId(3), NodeId(1));
+        assert_eq!(refusal(message), Refused::SecondLeader { from, term: 2, leader }, "{kind:?}");
+        // Of a newer term it may well be the leader.
+        let newer = Message { from: 3, term: 3, ..valid(kind) };
+        follower().replica.step(later(), newer).unwrap_or_else(|e| panic!("{kind:?}: {e}"));
+    }
+}
+
+#[test]
 fn unknown_kinds_are_refused() {
     for kind in [0, 13, 99, -1, i32::MAX, i32::MIN] {
         let message = Message { kind, ..valid(Kind::Heartbeat) };
