@@ -17,9 +17,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use content::{Content, SplitMix};
+use content::Content;
 
 use super::disk::{Disk, DiskFile};
+use crate::core::rng::Rng;
 
 /// Handle to a simulated disk; clones see the same disk.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ pub struct SimDisk {
 
 #[derive(Clone, Debug)]
 struct Inner {
-    random: SplitMix,
+    random: Rng,
     /// Raised at every restart; files opened before it are dead.
     epoch: u64,
     next_file: u64,
@@ -57,7 +58,7 @@ impl SimDisk {
     /// An empty disk whose crashes are decided by `seed`.
     pub fn new(seed: u64) -> SimDisk {
         let inner = Inner {
-            random: SplitMix(seed),
+            random: Rng::new(seed),
             epoch: 0,
             next_file: 0,
             files: BTreeMap::new(),
@@ -79,7 +80,7 @@ impl SimDisk {
     /// on the original stay with the original.
     pub fn fork(&self, seed: u64) -> SimDisk {
         let mut inner = self.lock().clone();
-        inner.random = SplitMix(seed);
+        inner.random = Rng::new(seed);
         SimDisk { shared: Arc::new(Mutex::new(inner)) }
     }
 

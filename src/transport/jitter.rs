@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use crate::core::rng::Rng;
 use crate::limits;
 
 /// Spreads reconnects, so that peers that lost each other at once do not meet in step.
 #[derive(Debug)]
-pub(super) struct Jitter(u64);
+pub(super) struct Jitter(Rng);
 
 impl Jitter {
     /// The generator of dialer `own` in a process with `seed`.
     pub(super) fn new(seed: u64, own: u64) -> Jitter {
-        Jitter(seed ^ own.wrapping_mul(STEP))
+        Jitter(Rng::new(seed.wrapping_add(own.rotate_left(32))))
     }
 
     /// The pause after so many failures in a row.
@@ -22,18 +23,10 @@ impl Jitter {
 
     /// A pause between half of `longest` and all of it.
     pub(super) fn spread(&mut self, longest: Duration) -> Duration {
-        // splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).
-        self.0 = self.0.wrapping_add(STEP);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let share = ((z ^ (z >> 31)) >> 32) as u32;
+        let share = self.0.below(1 << 32) as u32;
         longest / 2 + (longest / 2).mul_f64(f64::from(share) / f64::from(u32::MAX))
     }
 }
-
-/// The step of splitmix64.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::core::rng::Rng;
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
     /// What the running system reads.
@@ -81,7 +83,7 @@ impl Content {
     }
 
     /// Power cut.
-    pub fn resolve(&mut self, random: &mut SplitMix) {
+    pub fn resolve(&mut self, random: &mut Rng) {
         if self.bytes.len() > self.durable_len && random.below(2) == 0 {
             self.bytes.truncate(self.durable_len);
         }
@@ -96,7 +98,7 @@ impl Content {
 }
 
 impl Sector {
-    fn after_power_cut(&self, random: &mut SplitMix) -> [u8; SECTOR_BYTES] {
+    fn after_power_cut(&self, random: &mut Rng) -> [u8; SECTOR_BYTES] {
         let newest = self.versions.len() - 1;
         let version = random.below(newest as u64 + 1) as usize;
         match random.below(4) {
@@ -111,25 +113,6 @@ impl Sector {
                 torn
             }
         }
-    }
-}
-
-/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
-#[derive(Clone, Debug)]
-pub(super) struct SplitMix(pub u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`, which is not zero.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }
 
