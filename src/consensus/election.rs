@@ -13,14 +13,8 @@ use crate::core::message::Message;
 use crate::core::rng::Rng;
 use crate::core::{Instant, Term};
 
-/// Distance between the campaigns of two ranks.
-const RANK_STEP: Duration = Duration::from_millis(10);
 /// One fast campaign in this time, so that a flapping connection cannot cause a storm.
 const FAST_EVERY: Duration = Duration::from_secs(2);
-/// Retries within this time after the evidence belong to the same fast campaign.
-const FAST_WINDOW: Duration = Duration::from_millis(100);
-/// Distance between two tries of one fast campaign.
-const FAST_RETRY: Duration = Duration::from_millis(25);
 
 /// Timing of elections, from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +22,25 @@ pub(super) struct Timing {
     pub election_min: Duration,
     pub election_max: Duration,
     pub tick: Duration,
+}
+
+/// Fractions of E, which the operator chose for the links there are: at the default of 200 ms a
+/// rank is 10 ms, a retry 25 ms and the window 100 ms.
+impl Timing {
+    /// Distance between the campaigns of two ranks.
+    fn rank_step(self) -> Duration {
+        self.election_min / 20
+    }
+
+    /// Distance between two tries of one fast campaign.
+    fn fast_retry(self) -> Duration {
+        self.election_min / 8
+    }
+
+    /// Retries within this time after the evidence belong to the same fast campaign.
+    fn fast_window(self) -> Duration {
+        self.election_min / 2
+    }
 }
 
 pub(super) struct Election {
@@ -91,7 +104,8 @@ impl Election {
         }
         self.lost = None;
         self.parked.clear();
-        self.campaign_at = now + self.timing.election_min + self.timing.tick + RANK_STEP * rank;
+        self.campaign_at =
+            now + self.timing.election_min + self.timing.tick + self.timing.rank_step() * rank;
     }
 
     /// This node gave its vote, or lost the lead: let the others have their turn.
@@ -101,13 +115,17 @@ impl Election {
 
     /// This node said it would vote for somebody: do not get in the way at once.
     pub(super) fn promised(&mut self, now: Instant, rank: u32) {
-        self.campaign_at = self.campaign_at.max(now + RANK_STEP * (2 + rank));
+        self.campaign_at = self.campaign_at.max(now + self.timing.rank_step() * (2 + rank));
     }
 
     /// A campaign starts now; when to try again if it fails.
     pub(super) fn campaigning(&mut self, now: Instant, rank: u32) {
-        let fast = self.fast_started.is_some_and(|start| now < start + FAST_WINDOW);
-        let pause = if fast { FAST_RETRY + RANK_STEP * rank } else { self.random_timeout() };
+        let fast = self.fast_started.is_some_and(|start| now < start + self.timing.fast_window());
+        let pause = if fast {
+            self.timing.fast_retry() + self.timing.rank_step() * rank
+        } else {
+            self.random_timeout()
+        };
         self.campaign_at = now + pause;
     }
 
@@ -117,13 +135,13 @@ impl Election {
         self.restart_lease_until = now;
         if self.fast_started.is_none_or(|start| now >= start + FAST_EVERY) {
             self.fast_started = Some(now);
-            self.campaign_at = self.campaign_at.min(now + RANK_STEP * rank);
+            self.campaign_at = self.campaign_at.min(now + self.timing.rank_step() * rank);
         }
     }
 
     /// A quorum can be reached for the first time and nobody leads: no reason to wait.
     pub(super) fn quorum_reachable(&mut self, now: Instant, rank: u32) {
-        let soon = (now + RANK_STEP * rank).max(self.restart_lease_until);
+        let soon = (now + self.timing.rank_step() * rank).max(self.restart_lease_until);
         self.campaign_at = self.campaign_at.min(soon);
     }
 
@@ -134,7 +152,8 @@ impl Election {
 
     /// This process slept: what happened meanwhile is still in the queues, so look there first.
     pub(super) fn slept(&mut self, now: Instant, rank: u32) {
-        self.campaign_at = self.campaign_at.max(now + self.timing.tick + RANK_STEP * rank);
+        self.campaign_at =
+            self.campaign_at.max(now + self.timing.tick + self.timing.rank_step() * rank);
     }
 
     /// Until when candidates are not listened to; `heard_until` is the engine's lease, if it knows
