@@ -34,7 +34,6 @@ impl Replica {
     /// Everything up to `index` is applied.
     pub fn applied(&mut self, index: Index) {
         self.raw.advance_apply_to(index);
-        self.installing = self.installing.filter(|installing| index < *installing);
         self.raw.mut_store().trim(index);
     }
 
@@ -90,7 +89,6 @@ impl Replica {
         self.number = ready.number();
         if !ready.snapshot().is_empty() {
             self.raw.mut_store().install(ready.snapshot());
-            self.installing = Some(ready.snapshot().get_metadata().index);
         }
         self.raw.mut_store().append(ready.entries());
         if ready.must_sync() {

@@ -44,9 +44,6 @@ pub struct Replica {
     pub(super) handed_vote: (Term, u64),
     pub(super) number: u64,
     pub(super) snapshots_sent: BTreeMap<u64, Instant>,
-    /// Index of a snapshot that is being installed. Until it is, the engine's applied index lies
-    /// below the log, and a campaign would make it read entries that are gone.
-    pub(super) installing: Option<Index>,
 }
 
 impl Replica {
@@ -99,7 +96,6 @@ impl Replica {
             handed_vote: (hard_state.term, hard_state.vote),
             number: 0,
             snapshots_sent: BTreeMap::new(),
-            installing: None,
         })
     }
 
@@ -121,11 +117,6 @@ impl Replica {
     pub fn matched(&self, id: NodeId) -> Option<Index> {
         let leads = self.raw.raft.state == StateRole::Leader;
         self.raw.raft.prs().get(id.0).filter(|_| leads).map(|progress| progress.matched)
-    }
-
-    /// On the leader: members heard within the current check-quorum interval.
-    pub fn recently_active(&self, id: NodeId) -> bool {
-        self.raw.raft.prs().get(id.0).is_some_and(|progress| progress.recent_active)
     }
 
     /// First index that the log still has.
@@ -160,9 +151,6 @@ impl Replica {
     pub fn step(&mut self, now: Instant, message: Message) -> Result<(), Refused> {
         self.advance(now);
         let kind = self.check(&message)?;
-        if kind == Kind::TimeoutNow && self.installing.is_some() {
-            return Ok(()); // The leader's transfer runs into its time limit.
-        }
         let voting = matches!(kind, Kind::Vote | Kind::PreVote) && message.context.is_empty();
         if voting && self.raw.raft.state != StateRole::Leader {
             if self.in_vote_lease() {
@@ -244,7 +232,7 @@ impl Replica {
 
     fn may_campaign(&self) -> bool {
         let raft = &self.raw.raft;
-        raft.state != StateRole::Leader && raft.promotable() && self.installing.is_none()
+        raft.state != StateRole::Leader && raft.promotable()
     }
 
     /// When [`Replica::tick`] has something to do next.

@@ -24,7 +24,7 @@ use crate::node::disk::DiskWorker;
 use crate::node::driver::{Driver, Surfaces};
 use crate::node::event::Consequence;
 use crate::node::handle::NodeHandle;
-use crate::node::machine::{ClusterMachine, StateMachine};
+use crate::node::machine::ClusterMachine;
 use crate::node::status::NodeStatus;
 use crate::node::{Member, Node, NodeConfig, clock, recover};
 use crate::storage::state_dir::StateDir;
@@ -57,12 +57,7 @@ pub(super) fn prepare(config: &Config) -> Result<Prepared, SetupError> {
     let directory = StateDir::open(root, name, &config.cluster.name, fresh)?;
     let process = u64::from_be_bytes(random()?);
     let (node, worker) = open_state(config, &directory)?;
-    let cluster = node.machine().cluster();
-    let recorded = |id| cluster.incarnation(id).map(|incarnation| (id, incarnation));
-    let known = Known {
-        cluster_id: cluster.cluster_id(),
-        incarnations: config.cluster.members.iter().filter_map(|m| recorded(m.id)).collect(),
-    };
+    let known = node.known();
     Ok(Prepared { directory, node, worker, listener, bus, known, process })
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use super::clock;
 use super::disk::{DiskRequest, DiskWorker, StateKeeper};
 use super::disk_thread::{self, Disk, Fatal};
-use super::event::{Answer, Consequence, Effect, Event, KnownMembers, RequestId};
+use super::event::{Answer, Consequence, Effect, Event, RequestId};
 use super::handle::{NodeHandle, RemoteStatusError, Request, TransferError};
 use super::machine::StateMachine;
 use super::node::Node;
@@ -19,7 +19,7 @@ use super::timer::Timer;
 use crate::core::{Instant, NodeId, NodeName};
 use crate::limits;
 use crate::storage::LogStore;
-use crate::transport::{Known, PeerEvent, TransportHandle};
+use crate::transport::{PeerEvent, TransportHandle};
 
 /// Carries out a consequence of a role change.
 pub type Act = Box<dyn FnMut(&Consequence, &NodeStatus) + Send>;
@@ -239,7 +239,7 @@ impl<M: StateMachine> Driver<M> {
             Effect::Compact { index, term } => self.ask_disk(DiskRequest::Compact { index, term }),
             Effect::Store { state, applied } => self.ask_disk(DiskRequest::Keep { state, applied }),
             Effect::Answer { request, answer } => self.answer(request, answer),
-            Effect::Learn(known) => self.transport.learn(known_of(known)),
+            Effect::Learn(known) => self.transport.learn(known),
             Effect::Publish(status) => {
                 self.status.send_replace(Arc::new(*status));
             }
@@ -273,10 +273,6 @@ impl<M: StateMachine> Driver<M> {
 fn unreachable(of: &NodeName) -> RemoteStatusError {
     let deadline_ms = limits::REMOTE_STATUS_TIMEOUT.as_millis() as u64;
     RemoteStatusError::Unreachable { name: of.to_string(), deadline_ms }
-}
-
-fn known_of(known: KnownMembers) -> Known {
-    Known { cluster_id: known.cluster_id, incarnations: known.incarnations.into_iter().collect() }
 }
 
 /// One line for each change: what an operator reads after a failover.

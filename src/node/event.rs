@@ -7,7 +7,8 @@ use crate::consensus::{Fetch, FetchId, Persist};
 use crate::core::message::{Entry, Message};
 use crate::core::role::ScriptEvent;
 use crate::core::state::ClusterState;
-use crate::core::{ClusterId, Incarnation, Index, NodeId, NodeName, Term, Token};
+use crate::core::{Incarnation, Index, NodeId, NodeName, Term, Token};
+use crate::transport::Known;
 
 use super::handle::TransferError;
 use super::status::{Change, NodeStatus};
@@ -94,15 +95,6 @@ pub enum Answer {
     Transferred(Result<NodeName, TransferError>),
 }
 
-/// What the replicated state says about who may connect.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KnownMembers {
-    /// Identity of the cluster.
-    pub cluster_id: Option<ClusterId>,
-    /// Recorded incarnations.
-    pub incarnations: Vec<(NodeId, Incarnation)>,
-}
-
 /// Something to do on the host because of a role change, with what it needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consequence {
@@ -155,7 +147,7 @@ pub enum Effect {
         answer: Answer,
     },
     /// Tell the transport who may connect.
-    Learn(KnownMembers),
+    Learn(Known),
     /// Publish the status. BEFORE the changes of the same turn.
     Publish(Box<NodeStatus>),
     /// Tell subscribers.

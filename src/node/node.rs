@@ -14,8 +14,9 @@ use crate::consensus::{Refused, Replica};
 use crate::core::message::{Entry, Kind, Message};
 use crate::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Term};
 use crate::limits;
+use crate::transport::Known;
 
-use super::event::{Answer, Effect, Event, KnownMembers, RequestId};
+use super::event::{Answer, Effect, Event, RequestId};
 use super::flush::Flush;
 use super::machine::StateMachine;
 use super::publish::Published;
@@ -85,7 +86,7 @@ pub struct Node<M> {
     durable: Index,
     compacted: Index,
     quorum_seen: bool,
-    known: KnownMembers,
+    known: Known,
     known_at: Option<Index>,
     refused: u64,
     dropped_busy: u64,
@@ -115,7 +116,7 @@ impl<M: StateMachine> Node<M> {
             durable: applied.0,
             compacted,
             quorum_seen: false,
-            known: KnownMembers::default(),
+            known: Known::default(),
             known_at: None,
             refused: 0,
             dropped_busy: 0,
@@ -140,6 +141,16 @@ impl<M: StateMachine> Node<M> {
     /// Appends that were dropped because the disk did not keep up.
     pub fn dropped_appends(&self) -> u64 {
         self.dropped_busy
+    }
+
+    /// What the replicated state says about who may connect.
+    pub fn known(&self) -> Known {
+        let cluster = self.machine.cluster();
+        let recorded = |id| cluster.incarnation(id).map(|incarnation| (id, incarnation));
+        Known {
+            cluster_id: cluster.cluster_id(),
+            incarnations: cluster.members().iter().filter_map(|m| recorded(NodeId(m.id))).collect(),
+        }
     }
 
     /// Last applied position.
@@ -354,12 +365,7 @@ impl<M: StateMachine> Node<M> {
             return; // Only applying changes what is known.
         }
         self.known_at = Some(self.applied.0);
-        let cluster = self.machine.cluster();
-        let recorded = |id| cluster.incarnation(id).map(|incarnation| (id, incarnation));
-        let known = KnownMembers {
-            cluster_id: cluster.cluster_id(),
-            incarnations: cluster.members().iter().filter_map(|m| recorded(NodeId(m.id))).collect(),
-        };
+        let known = self.known();
         if known != self.known {
             self.known = known.clone();
             effects.push(Effect::Learn(known));
