@@ -179,6 +179,10 @@ pub const PENDING_READS_MAX: usize = 4096;
 /// Proposals waiting for commit. At the limit: a new proposal is refused as busy.
 pub const PENDING_PROPOSALS_MAX: usize = 8192;
 
+/// Released invocations that the replicated state remembers, so that a late activation of one is
+/// void. At the limit: the oldest is forgotten; its activation would then end by its bound.
+pub const DEAD_INVOCATIONS_MAX: usize = 32;
+
 /// Members of a cluster. At the limit: configuration refused.
 pub const MEMBERS_MAX: usize = 7;
 

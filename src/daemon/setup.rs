@@ -4,7 +4,7 @@
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::Backlog;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +14,7 @@ use super::error::{SetupError, error_chain};
 use crate::config::{Config, TICK};
 use crate::consensus::{Replica, ReplicaConfig};
 use crate::core::Incarnation;
+use crate::core::authority::{Enforcement, Timing};
 use crate::core::state::ClusterState;
 use crate::dbus::describe::Describe;
 use crate::dbus::private;
@@ -120,7 +121,17 @@ fn open_state(
         incarnation: directory.incarnation(),
         invocation: random()?,
         cluster_id_proposal: random()?,
-        election_min: config.raft.election_min,
+        machine: [0; 16],
+        release_secret: random()?,
+        timing: Timing {
+            election_min: config.raft.election_min,
+            election_max: config.raft.election_max,
+            tick: TICK,
+            grace: Duration::from_millis(100),
+            watchdog: Duration::from_millis(500),
+            demote_timeout: Duration::from_millis(1500),
+            enforcement: Enforcement::Nothing,
+        },
         log_keep_entries: limits::LOG_KEEP_ENTRIES,
     };
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);

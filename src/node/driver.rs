@@ -136,12 +136,12 @@ impl<M: StateMachine> Driver<M> {
     }
 
     fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
-        self.node.handle(clock::now(), event, effects);
+        self.node.handle(clock::reading(), event, effects);
     }
 
     fn turn(&mut self, effects: &mut Vec<Effect>) {
-        let now = clock::now();
-        self.expire_remote(now);
+        let now = clock::reading();
+        self.expire_remote(now.boot);
         self.node.turn(now, effects);
         for effect in effects.drain(..) {
             self.carry_out(effect);
@@ -249,6 +249,7 @@ impl<M: StateMachine> Driver<M> {
                 let _ = self.changes.send(change);
             }
             Effect::Act(consequence) => (self.surfaces.act)(&consequence, self.node.status()),
+            Effect::Host(_) | Effect::Announce { .. } => {}
             Effect::Warn(text) => tracing::warn!("{text}, ignoring"),
             Effect::Stopped => self.stopped = true,
         }

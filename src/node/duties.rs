@@ -4,7 +4,10 @@
 //! except one index: while own proposals are not applied yet, nothing new is proposed.
 
 use crate::consensus::RaftRole;
-use crate::core::command::{Activate, Body, Bootstrap, Command, Member, MemberKind, NodeRecord};
+use crate::core::command::{
+    Activate, Body, Bootstrap, Command, Expired, Member, MemberKind, NodeRecord,
+};
+use crate::core::state::hash_of;
 use crate::core::{Incarnation, Instant, NodeId};
 
 use super::machine::StateMachine;
@@ -47,8 +50,19 @@ impl<M: StateMachine> Node<M> {
         }
         if !self.is_activated(term) {
             let prev = cluster.activation().map_or(0, |a| a.token().0);
-            let invocation = self.config.invocation.to_vec();
-            let activate = Activate { prev, node: self.config.id.0, term, invocation };
+            if cluster.activation().is_some_and(|a| a.is_active()) {
+                due.push(Body::Expired(Expired { token: prev, forced: false }).into());
+            }
+            let timing = &self.config.timing;
+            let activate = Activate {
+                prev,
+                node: self.config.id.0,
+                term,
+                invocation: self.config.invocation.to_vec(),
+                machine: self.config.machine.to_vec(),
+                bound_ms: timing.bound().map(|b| b.as_millis() as u64),
+                secret_hash: hash_of(&self.config.release_secret).to_vec(),
+            };
             due.push(Body::Activate(activate).into());
         }
         if cluster.cluster_id().is_some() {

@@ -8,11 +8,11 @@
 //! Does not do: I/O, clocks, chance. Does not decide what a role does to the host (`core::role`).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::consensus::{Refused, Replica};
+use crate::core::authority::Timing;
 use crate::core::message::{Entry, Kind, Message};
-use crate::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Term};
+use crate::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Reading, Term};
 use crate::limits;
 use crate::transport::Known;
 
@@ -48,8 +48,12 @@ pub struct NodeConfig {
     pub invocation: [u8; 16],
     /// 16 random bytes: the cluster's identity if this node commits the first membership.
     pub cluster_id_proposal: [u8; 16],
-    /// E: how long a transfer may take.
-    pub election_min: Duration,
+    /// 16 bytes: this instance on this machine (DESIGN 5.10).
+    pub machine: [u8; 16],
+    /// The secret that releases this invocation; whoever has the state directory can derive it.
+    pub release_secret: [u8; 32],
+    /// The timing of leases and bounds; its E is also how long a transfer may take.
+    pub timing: Timing,
     /// Applied entries kept in the log for lagging followers.
     pub log_keep_entries: u64,
 }
@@ -165,7 +169,8 @@ impl<M: StateMachine> Node<M> {
 
     /// Takes one event. Effects that must follow come from [`Node::turn`], which the caller runs
     /// when it has no more events at hand (that is the group commit).
-    pub fn handle(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>) {
+    pub fn handle(&mut self, now: impl Into<Reading>, event: Event, effects: &mut Vec<Effect>) {
+        let now = now.into().boot;
         if self.stopped {
             return;
         }
@@ -185,11 +190,17 @@ impl<M: StateMachine> Node<M> {
             Event::Propose { request, data } => self.propose(now, request, data, effects),
             Event::Transfer { request, to } => self.start_transfer(now, request, to, effects),
             Event::Shutdown => self.start_stopping(now, effects),
+            Event::Host(_)
+            | Event::Acted { .. }
+            | Event::Release { .. }
+            | Event::Suspend { .. }
+            | Event::Takeover { .. } => {}
         }
     }
 
     /// Runs what time and the handled events ask for, until nothing is left to do now.
-    pub fn turn(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+    pub fn turn(&mut self, now: impl Into<Reading>, effects: &mut Vec<Effect>) {
+        let now = now.into().boot;
         if self.stopped {
             return;
         }

@@ -92,6 +92,7 @@ impl<M: StateMachine> Node<M> {
                 })),
                 Action::RunScript(_) => effects.extend(scripts.next().map(|script| {
                     Effect::Act(Consequence {
+                        number: 0,
                         script,
                         term: new.term,
                         token: if script.event == EventName::Follower {

@@ -11,6 +11,7 @@ use super::event::{Effect, Event};
 use super::machine::ClusterMachine;
 use super::{Member, Node, NodeConfig};
 use crate::consensus::{Recovered, Replica, ReplicaConfig};
+use crate::core::authority::{Enforcement, Timing};
 use crate::core::message::{Entry, HardState, Kind, Message, TermRuns};
 use crate::core::{Incarnation, Index, Instant, NodeId, Term};
 
@@ -36,7 +37,9 @@ impl Fixture {
             incarnation: Incarnation([id as u8; 16]),
             invocation: [7; 16],
             cluster_id_proposal: [9; 16],
-            election_min: Duration::from_millis(200),
+            machine: [id as u8; 16],
+            release_secret: [7; 32],
+            timing: Timing { enforcement: Enforcement::Nothing, ..Timing::default() },
             log_keep_entries: 1_000,
         };
         let replica = ReplicaConfig {

@@ -30,7 +30,7 @@ impl<M: StateMachine> Node<M> {
     ) {
         match self.try_transfer(now, to) {
             Ok(to) => {
-                let deadline = now + self.config.election_min;
+                let deadline = now + self.config.timing.election_min;
                 let request = Some(request);
                 self.transfer = Some(Transfer { request, to, started: now, deadline });
             }
@@ -136,7 +136,7 @@ impl<M: StateMachine> Node<M> {
             return;
         }
         let leads = self.replica.position().role == RaftRole::Leader;
-        self.stopping = Some(if leads { now + self.config.election_min * 2 } else { now });
+        self.stopping = Some(if leads { now + self.config.timing.election_min * 2 } else { now });
         for (_, pending) in std::mem::take(&mut self.pending) {
             let answer = Answer::Unknown;
             effects.push(Effect::Answer { request: pending.request, answer });
@@ -152,7 +152,7 @@ impl<M: StateMachine> Node<M> {
             return;
         };
         if self.replica.transfer(now, to).is_ok() {
-            let deadline = now + self.config.election_min;
+            let deadline = now + self.config.timing.election_min;
             self.transfer = Some(Transfer { request: None, to, started: now, deadline });
         }
     }

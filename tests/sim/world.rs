@@ -387,7 +387,7 @@ impl World {
                             self.oracle.acked_write_durable.acked(*payload, *index);
                         }
                         Answer::Refused { .. } => self.oracle.acked_write_durable.refused(*payload),
-                        Answer::Unknown | Answer::Transferred(_) => {}
+                        _ => {}
                     }
                 }
                 self.answers.insert(request, answer);
@@ -395,6 +395,7 @@ impl World {
             Effect::Stopped => self.crash(id, false),
             Effect::Changed(_) | Effect::Warn(_) => {}
             Effect::Learn(_) | Effect::Publish(_) | Effect::Act(_) => {}
+            Effect::Host(_) | Effect::Announce { .. } => {}
         }
     }
 
