@@ -179,6 +179,23 @@ pub const PENDING_READS_MAX: usize = 4096;
 /// Proposals waiting for commit. At the limit: a new proposal is refused as busy.
 pub const PENDING_PROPOSALS_MAX: usize = 8192;
 
+/// Lease rounds that wait for their quorum. At the limit: the oldest is forgotten; confirming it
+/// later gives no lease.
+pub const LEASE_ROUNDS_MAX: usize = 64;
+
+/// Reports of the host that wait for the node's next turn. At the limit: the newest is dropped; the
+/// order is then given again.
+pub const HOST_REPORTS_MAX: usize = 32;
+
+/// Pause before a stop that failed, or was not answered, is ordered again.
+pub const STOP_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Pause between two starts of the fence unit while something still runs.
+pub const FENCE_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// Pause between two announcements of a release to the members.
+pub const ANNOUNCE_EVERY: Duration = Duration::from_millis(40);
+
 /// Released invocations that the replicated state remembers, so that a late activation of one is
 /// void. At the limit: the oldest is forgotten; its activation would then end by its bound.
 pub const DEAD_INVOCATIONS_MAX: usize = 32;
