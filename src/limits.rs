@@ -193,6 +193,10 @@ pub const STOP_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Pause between two starts of the fence unit while something still runs.
 pub const FENCE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
+/// How long a leader's oldest write may wait for its disk. Beyond it: leadership is handed over to
+/// a node whose disk answers.
+pub const DISK_STALL: Duration = Duration::from_secs(1);
+
 /// Pause between two announcements of a release to the members.
 pub const ANNOUNCE_EVERY: Duration = Duration::from_millis(40);
 

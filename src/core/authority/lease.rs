@@ -1,4 +1,4 @@
-//! The lease (DESIGN 5.2): rounds that are under way, and until when the newest confirmed one holds.
+//! The lease (DESIGN 5.2): rounds under way, and until when the newest confirmed one holds.
 //!
 //! t0 of a round is read BEFORE the round is stepped; whatever happens between only shortens the
 //! lease.

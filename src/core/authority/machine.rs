@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Act, FENCE_LEAD, Lease, Order, Phase, Report, Rounds, Signal, Timing, table};
+use super::{Act, Lease, Order, Phase, Report, Rounds, Signal, Timing, table};
 use super::{Enforcement, successor_wait};
 use crate::core::state::Activation;
 use crate::core::{Instant, NodeId, Reading, Term, Token};
@@ -44,41 +44,41 @@ pub struct View<'a> {
 #[derive(Debug)]
 pub struct Authority {
     me: Me,
-    timing: Timing,
-    phase: Phase,
-    rounds: Rounds,
-    lease: Option<Lease>,
+    pub(super) timing: Timing,
+    pub(super) phase: Phase,
+    pub(super) rounds: Rounds,
+    pub(super) lease: Option<Lease>,
     /// The activation that Start, Active and the demotion after them are about.
-    token: Option<Token>,
+    pub(super) token: Option<Token>,
     /// Whether that activation reached [`Phase::Active`].
     was_active: bool,
     /// No promotion in this term any more.
     barred: Option<Term>,
     leaving: bool,
     /// Number of the newest order.
-    number: u64,
+    pub(super) number: u64,
     signals: VecDeque<Signal>,
-    stop_again_at: Option<Instant>,
+    pub(super) stop_again_at: Option<Instant>,
     /// When the demotion began; before that, when the agent started.
-    began: Instant,
+    pub(super) began: Instant,
     /// Whether the demotion goes on under a lease that holds.
-    planned: bool,
-    fenced_at: Option<Instant>,
+    pub(super) planned: bool,
+    pub(super) fenced_at: Option<Instant>,
     step_down: bool,
     promotion_failed: bool,
     /// Consequences that the demotion waits for.
-    scripts: Option<u64>,
-    acted: u64,
-    dead_man: Option<Instant>,
-    fence_told: Option<Instant>,
+    pub(super) scripts: Option<u64>,
+    pub(super) acted: u64,
+    pub(super) dead_man: Option<Instant>,
+    pub(super) fence_told: Option<Instant>,
     /// The record of another run, and since when an elected leader of a later term is known.
-    superseded: Option<(Token, Reading)>,
+    pub(super) superseded: Option<(Token, Reading)>,
     deadline: Option<Instant>,
 }
 
 impl Authority {
     /// At the start of the agent: what an earlier run left is not known.
-    pub fn new(me: Me, timing: Timing, now: Instant) -> Authority {
+    pub fn new(me: Me, timing: Timing) -> Authority {
         Authority {
             me,
             timing,
@@ -91,8 +91,9 @@ impl Authority {
             leaving: false,
             number: 0,
             signals: VecDeque::new(),
-            stop_again_at: Some(now),
-            began: now,
+            // At once.
+            stop_again_at: Some(Instant::default()),
+            began: Instant::default(),
             planned: false,
             fenced_at: None,
             step_down: false,
@@ -102,7 +103,7 @@ impl Authority {
             dead_man: None,
             fence_told: None,
             superseded: None,
-            deadline: Some(now),
+            deadline: Some(Instant::default()),
         }
     }
 
@@ -219,6 +220,9 @@ impl Authority {
 
     /// One turn.
     pub fn turn(&mut self, view: &View<'_>, orders: &mut Vec<Order>) {
+        if self.number == 0 {
+            self.began = view.now.boot;
+        }
         self.watch_record(view);
         let holds = self.lease.is_some_and(|lease| lease.holds(view.now, view.term) && view.leads);
         if self.planned && !holds {
@@ -230,13 +234,13 @@ impl Authority {
         let entitled = holds && self.may_use_record(view);
         let signal = if entitled { Signal::Entitled } else { Signal::Unentitled };
         self.apply(signal, view, holds, orders);
-        while let Some(signal) = self.signals.pop_front() {
-            self.apply(signal, view, holds, orders);
-        }
         for signal in [Signal::Retry, Signal::FenceDue, Signal::Quiet] {
             if self.is_due(signal, view) {
                 self.apply(signal, view, holds, orders);
             }
+        }
+        while let Some(signal) = self.signals.pop_front() {
+            self.apply(signal, view, holds, orders);
         }
         if view.owed.is_some() && !view.released && !self.may_use_record(view) {
             self.apply(Signal::Owing, view, holds, orders);
@@ -312,71 +316,32 @@ impl Authority {
                 self.set_dead_man(holds, orders);
                 self.number += 1;
                 let token = self.token.expect("set when the phase was entered");
-                orders.push(Order::Start { number: self.number, token });
+                self.order(Order::Start { number: self.number, token }, orders);
             }
             Act::Stop => {
                 self.number += 1;
                 self.stop_again_at = None;
                 // What answered the order before is of no interest.
                 self.signals.clear();
-                orders.push(Order::Stop { number: self.number });
+                self.order(Order::Stop { number: self.number }, orders);
             }
             Act::Fence => {
                 self.fenced_at = Some(view.now.boot);
-                orders.push(Order::Fence { token: self.token.unwrap_or(Token(0)) });
+                self.order(Order::Fence { token: self.token.unwrap_or(Token(0)) }, orders);
             }
         }
     }
 
-    fn is_due(&self, signal: Signal, view: &View<'_>) -> bool {
-        let now = view.now.boot;
-        match signal {
-            Signal::Retry => self.stop_again_at.is_some_and(|at| now >= at),
-            Signal::FenceDue => self.fence_at().is_some_and(|at| now >= at),
-            Signal::Quiet => self.scripts.is_some_and(|number| self.acted >= number),
-            _ => false,
+    /// Gives an order. Where there is no host to give it to, it has been carried out.
+    pub(super) fn order(&mut self, order: Order, orders: &mut Vec<Order>) {
+        if self.timing.enforcement != Enforcement::Nothing {
+            orders.push(order);
+            return;
         }
-    }
-
-    /// When to start the fence unit, next.
-    fn fence_at(&self) -> Option<Instant> {
-        let demoting = matches!(
-            self.phase,
-            Phase::Unknown | Phase::Stopping | Phase::Waiting | Phase::Settling
-        );
-        let bounded = self.timing.enforcement == Enforcement::Bounded;
-        if !demoting || !bounded || self.planned {
-            return None;
-        }
-        let first = self.began + self.timing.demote_timeout.saturating_sub(FENCE_LEAD);
-        Some(self.fenced_at.map_or(first, |at| at + limits::FENCE_AGAIN_AFTER))
-    }
-
-    fn lease_end(&self) -> Instant {
-        self.lease.map_or(Instant::default(), |lease| lease.ends())
-    }
-
-    /// L + G while a lease is what keeps this host from being stopped. Not any more when the
-    /// service manager has the stop job and the lease is over: then the watchdog guards.
-    fn set_dead_man(&mut self, holds: bool, orders: &mut Vec<Order>) {
-        let wanted = match self.phase {
-            Phase::Starting | Phase::Active | Phase::Stopping => true,
-            Phase::Waiting | Phase::Settling => self.planned && holds,
-            Phase::Unknown | Phase::Idle | Phase::Releasing => false,
-        };
-        let wanted = wanted.then(|| self.lease_end() + self.timing.grace);
-        if wanted != self.dead_man {
-            self.dead_man = wanted;
-            orders.push(wanted.map_or(Order::DisarmDeadMan, |at| Order::ArmDeadMan { at }));
-        }
-    }
-
-    /// Keeps the time of the fence where it outlives this process.
-    fn tell_fence(&mut self, orders: &mut Vec<Order>) {
-        let at = self.fence_at().filter(|_| self.phase != Phase::Unknown);
-        if at != self.fence_told {
-            self.fence_told = at;
-            orders.push(Order::FenceAt { at });
+        match order {
+            Order::Start { .. } => self.signals.push_back(Signal::Started),
+            Order::Stop { .. } => self.signals.push_back(Signal::Stopped),
+            _ => {}
         }
     }
 
@@ -392,20 +357,5 @@ impl Authority {
         if self.superseded.is_none_or(|(token, _)| token != record.token()) {
             self.superseded = Some((record.token(), view.now));
         }
-    }
-
-    fn earliest(&self, view: &View<'_>, holds: bool) -> Option<Instant> {
-        let now = view.now;
-        let uses = matches!(self.phase, Phase::Starting | Phase::Active) || self.planned;
-        let lease = self.lease.filter(|_| holds && uses);
-        let lease = lease.map(|l| now.boot + l.length.saturating_sub(now.at_most_since(l.t0)));
-        let bound = view.record.filter(|r| r.is_active() && view.leads).and_then(|r| r.bound());
-        let expiry = bound.zip(self.superseded).and_then(|(bound, (_, since))| {
-            let left = successor_wait(bound).saturating_sub(now.at_least_since(since));
-            // Passed already: the log's business, not a deadline.
-            (!left.is_zero()).then(|| now.boot + left)
-        });
-        let due = [lease, self.stop_again_at, self.fence_at(), expiry];
-        due.into_iter().flatten().min()
     }
 }

@@ -11,6 +11,7 @@
 //!
 //! Does not: read clocks, talk to anybody, or trust that an order has taken effect.
 
+mod deadlines;
 mod lease;
 mod machine;
 mod order;
