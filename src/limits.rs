@@ -188,6 +188,10 @@ pub const NAME_MAX_CHARS: usize = 32;
 /// Size of a configuration file, in bytes. At the limit: refused.
 pub const CONFIG_MAX_BYTES: u64 = 1 << 20;
 
+/// Configuration files that the systemd generator looks at.
+/// At the limit: the rest is ignored, and it says so.
+pub const GENERATOR_FILES_MAX: usize = 256;
+
 /// Path of a Unix socket, in bytes: `sun_path` has 108 with the final zero (unix(7)).
 /// At the limit: configuration refused.
 pub const SOCKET_PATH_MAX_BYTES: usize = 107;
