@@ -5,7 +5,7 @@
 //!
 //! | floor | modules | rule |
 //! |---|---|---|
-//! | 5 | `daemon`, `cli`, `exit` | composition roots; the CLI is an honest D-Bus client |
+//! | 5 | `daemon`, `cli`, `helper`, `exit` | composition roots; the CLI is an honest D-Bus client |
 //! | 4 | `dbus`, `events` | surfaces: they translate, they decide nothing |
 //! | 3 | `node` | one task owns the replica; everybody else holds a handle |
 //! | 2 | `storage`, `transport` | files and fsync; sockets and frames |
@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod dbus;
 pub mod events;
 pub mod exit;
+pub mod helper;
 pub mod limits;
 pub mod node;
 pub mod storage;
