@@ -20,6 +20,22 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// At the limit: the oldest waiting one is closed.
 pub const HANDSHAKING_CONNECTIONS_MAX: usize = 64;
 
+/// Announcements of releases that wait for the driver's answer.
+/// At the limit: a new one is closed without an answer and counted; its sender tries again.
+pub const ANNOUNCEMENTS_WAITING_MAX: usize = 16;
+
+/// Announcements of releases handed to the driver in a second. Six members that all crashed and
+/// announce every few milliseconds are below it. At the limit: as for
+/// [`ANNOUNCEMENTS_WAITING_MAX`].
+pub const ANNOUNCEMENTS_PER_SECOND: u32 = 500;
+
+/// Announcements that may come at once after a quiet time. At the limit: as for
+/// [`ANNOUNCEMENTS_WAITING_MAX`].
+pub const ANNOUNCEMENTS_BURST: u32 = 50;
+
+/// How long the driver may take to answer an announcement. At the limit: closed without an answer.
+pub const ANNOUNCEMENT_ANSWER: Duration = Duration::from_millis(500);
+
 /// Messages waiting for one connection of one peer.
 /// At the limit: the new message is dropped (Raft retries) and counted.
 pub const PEER_QUEUE_MESSAGES: usize = 1024;
@@ -362,6 +378,7 @@ const _: () = {
     assert!(DRIVER_DRAIN_EVENTS <= DRIVER_QUEUE_EVENTS);
     assert!(CLIENT_CALL_TIMEOUT.as_millis() > 2 * REMOTE_STATUS_TIMEOUT.as_millis());
     assert!(HANDSHAKE_PAYLOAD_MAX_BYTES < FRAME_PAYLOAD_MAX_BYTES);
+    assert!(ANNOUNCEMENT_ANSWER.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
     assert!(HANDSHAKE_PAYLOAD_MAX_BYTES <= CONTROL_PAYLOAD_MAX_BYTES);
     assert!(CONTROL_PAYLOAD_MAX_BYTES <= INBOUND_CONTROL_BYTES);
     // A frame of the largest size, with the most entries, can be paid for.
@@ -373,6 +390,7 @@ const _: () = {
         (MEMBERS_MAX - 1)
             * (INBOUND_BULK_BYTES / INBOUND_BULK_MESSAGE_MIN_BYTES
                 + INBOUND_CONTROL_BYTES / INBOUND_CONTROL_MESSAGE_MIN_BYTES)
+            + ANNOUNCEMENTS_WAITING_MAX
             < DRIVER_QUEUE_EVENTS
     );
     assert!(SCRIPT_OUTPUT_MAX_BYTES <= SCRIPT_READ_BYTES);

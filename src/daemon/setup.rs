@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::{SetupError, error_chain};
 use crate::config::{Config, TICK};
 use crate::consensus::{Replica, ReplicaConfig};
-use crate::core::Incarnation;
 use crate::core::authority::{Enforcement, Timing};
 use crate::core::state::ClusterState;
+use crate::core::{Incarnation, Invocation};
 use crate::dbus::describe::Describe;
 use crate::dbus::private;
 use crate::events::{self, Occurrence, Scripts, ScriptsConfig};
@@ -68,6 +68,19 @@ fn random<const N: usize>() -> Result<[u8; N], SetupError> {
     Ok(bytes)
 }
 
+/// systemd's name of this run, so that what runs after a crash can name it as well. A shell or a
+/// test inherits the variables of whatever service it is part of: they count only in the process
+/// for which systemd set them (systemd.exec(5), `$SYSTEMD_EXEC_PID`).
+fn invocation() -> Result<Invocation, SetupError> {
+    let own =
+        std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    let given = std::env::var("INVOCATION_ID").ok().filter(|_| own);
+    match given.and_then(|id| id.parse().ok()) {
+        Some(invocation) => Ok(invocation),
+        None => Ok(Invocation(random()?)),
+    }
+}
+
 fn listen(config: &Config) -> Result<TcpListener, SetupError> {
     let address = config.node.listen.as_str();
     let failed = |source| SetupError::Listen { address: address.to_owned(), source };
@@ -114,15 +127,16 @@ fn open_state(
         name: m.name.clone(),
         address: m.address.clone(),
     };
+    let invocation = invocation()?;
     let node_config = NodeConfig {
         id: config.node.id,
         cluster_name: config.cluster.name.clone(),
         members: config.cluster.members.iter().map(member).collect(),
         incarnation: directory.incarnation(),
-        invocation: random()?,
+        invocation: invocation.0,
         cluster_id_proposal: random()?,
-        machine: [0; 16],
-        release_secret: random()?,
+        machine: directory.release_key().machine(),
+        release_secret: directory.release_key().secret(invocation),
         timing: Timing {
             election_min: config.raft.election_min,
             election_max: config.raft.election_max,

@@ -16,10 +16,11 @@ use super::machine::StateMachine;
 use super::node::Node;
 use super::status::{Change, NodeStatus};
 use super::timer::Timer;
+use crate::core::command::Release;
 use crate::core::{Instant, NodeId, NodeName};
 use crate::limits;
 use crate::storage::LogStore;
-use crate::transport::{PeerEvent, TransportHandle};
+use crate::transport::{AnnouncementReply, PeerEvent, TransportHandle};
 
 /// Carries out a consequence of a role change.
 pub type Act = Box<dyn FnMut(&Consequence, &NodeStatus) + Send>;
@@ -48,6 +49,7 @@ pub struct Driver<M> {
     next_request: u64,
     transfers: BTreeMap<RequestId, oneshot::Sender<Result<NodeName, TransferError>>>,
     remote: BTreeMap<u64, Remote>,
+    announcements: BTreeMap<RequestId, AnnouncementReply>,
     stopped: bool,
 }
 
@@ -91,6 +93,7 @@ impl<M: StateMachine> Driver<M> {
             next_request: 0,
             transfers: BTreeMap::new(),
             remote: BTreeMap::new(),
+            announcements: BTreeMap::new(),
             stopped: false,
         };
         Ok((driver, handle))
@@ -172,7 +175,20 @@ impl<M: StateMachine> Driver<M> {
                     let _ = remote.reply.send(Ok(status));
                 }
             }
+            PeerEvent::Release { from, release, .. } => {
+                self.handle(Event::Release { from: Some(from), request: None, release }, effects);
+            }
+            PeerEvent::Announced { release, reply } => self.announced(release, reply, effects),
         }
+    }
+
+    fn announced(&mut self, release: Release, reply: AnnouncementReply, effects: &mut Vec<Effect>) {
+        // Those that nobody waits for any more give their place back.
+        self.announcements.retain(|_, reply| !reply.is_closed());
+        let request = RequestId(self.fresh_number());
+        self.announcements.insert(request, reply);
+        let event = Event::Release { from: None, request: Some(request), release };
+        self.handle(event, effects);
     }
 
     fn request(&mut self, request: Request, effects: &mut Vec<Effect>) {
@@ -249,7 +265,10 @@ impl<M: StateMachine> Driver<M> {
                 let _ = self.changes.send(change);
             }
             Effect::Act(consequence) => (self.surfaces.act)(&consequence, self.node.status()),
-            Effect::Host(_) | Effect::Announce { .. } => {}
+            Effect::Announce { to, release } => {
+                self.transport.send_release(to, release);
+            }
+            Effect::Host(_) => {}
             Effect::Warn(text) => tracing::warn!("{text}, ignoring"),
             Effect::Stopped => self.stopped = true,
         }
@@ -263,10 +282,18 @@ impl<M: StateMachine> Driver<M> {
     }
 
     fn answer(&mut self, request: RequestId, answer: Answer) {
-        if let Answer::Transferred(result) = answer
-            && let Some(reply) = self.transfers.remove(&request)
-        {
-            let _ = reply.send(result);
+        match answer {
+            Answer::Transferred(result) => {
+                if let Some(reply) = self.transfers.remove(&request) {
+                    let _ = reply.send(result);
+                }
+            }
+            Answer::Release(outcome) => {
+                if let Some(reply) = self.announcements.remove(&request) {
+                    reply.send(outcome);
+                }
+            }
+            _ => {}
         }
     }
 }
