@@ -9,7 +9,7 @@ pub const FLOORS: &[(u8, &[&str])] = &[
     (2, &["storage", "transport"]),
     (3, &["node"]),
     (4, &["dbus", "events", "http", "systemd"]),
-    (5, &["exit", "daemon", "cli", "bin"]),
+    (5, &["exit", "daemon", "cli", "generator", "bin"]),
 ];
 
 /// Who may use a folder of its own floor: everybody needs the limits, configuration is made of
@@ -22,6 +22,7 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("cli", "exit"),
     ("bin", "daemon"),
     ("bin", "cli"),
+    ("bin", "generator"),
 ];
 
 /// Longest source file, in lines that are not tests.
