@@ -2,4 +2,6 @@
 //!
 //! Translates: descriptors, notifications, trusted files. It decides nothing.
 
+pub mod listen;
+pub mod notify;
 pub mod root_file;
