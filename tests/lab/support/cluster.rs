@@ -81,7 +81,11 @@ fn newest(path: &Path) -> (SystemTime, PathBuf) {
     let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
     let ours = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        !ignored.lines().any(|line| line.trim_matches('/') == name)
+        !name.starts_with('.')
+            && !ignored.lines().any(|line| match line.trim_matches('/').split_once('*') {
+                Some((begin, end)) => name.starts_with(begin) && name.ends_with(end),
+                None => line.trim_matches('/') == name,
+            })
     };
     let files = entries.filter(ours).map(|path| newest(&path));
     files.max().unwrap_or((SystemTime::UNIX_EPOCH, path.to_owned()))
