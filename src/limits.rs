@@ -220,6 +220,22 @@ pub const ELECTION_MIN_HIGHEST: Duration = Duration::from_secs(60);
 /// Longest `election_max`. Beyond: configuration refused.
 pub const ELECTION_MAX_HIGHEST: Duration = Duration::from_secs(600);
 
+/// Shortest and longest `demote_timeout`. Outside: configuration refused.
+pub const DEMOTE_TIMEOUT_LOWEST: Duration = Duration::from_millis(500);
+/// See [`DEMOTE_TIMEOUT_LOWEST`].
+pub const DEMOTE_TIMEOUT_HIGHEST: Duration = Duration::from_secs(600);
+
+/// How long before the end of `demote_timeout` the fence starts.
+pub const FENCE_AHEAD: Duration = Duration::from_millis(300);
+
+/// Shortest and longest `watchdog`. Outside: configuration refused.
+pub const WATCHDOG_LOWEST: Duration = Duration::from_millis(100);
+/// See [`WATCHDOG_LOWEST`].
+pub const WATCHDOG_HIGHEST: Duration = Duration::from_secs(300);
+
+/// Longest `grace`; the shortest is a tick. Beyond: configuration refused.
+pub const GRACE_HIGHEST: Duration = Duration::from_secs(60);
+
 /// Longest time limit of an event script. Beyond: configuration refused.
 pub const SCRIPT_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
