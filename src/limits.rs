@@ -195,6 +195,27 @@ pub const PENDING_READS_MAX: usize = 4096;
 /// Proposals waiting for commit. At the limit: a new proposal is refused as busy.
 pub const PENDING_PROPOSALS_MAX: usize = 8192;
 
+/// Lease rounds that wait for their quorum. At the limit: the oldest is forgotten; confirming it
+/// later gives no lease.
+pub const LEASE_ROUNDS_MAX: usize = 64;
+
+/// Reports of the host that wait for the node's next turn. At the limit: the newest is dropped; the
+/// order is then given again.
+pub const HOST_REPORTS_MAX: usize = 32;
+
+/// Pause before a stop that failed, or was not answered, is ordered again.
+pub const STOP_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Pause between two starts of the fence unit while something still runs.
+pub const FENCE_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// How long a leader's oldest write may wait for its disk. Beyond it: leadership is handed over to
+/// a node whose disk answers.
+pub const DISK_STALL: Duration = Duration::from_secs(1);
+
+/// Pause between two announcements of a release to the members.
+pub const ANNOUNCE_EVERY: Duration = Duration::from_millis(40);
+
 /// Released invocations that the replicated state remembers, so that a late activation of one is
 /// void. At the limit: the oldest is forgotten; its activation would then end by its bound.
 pub const DEAD_INVOCATIONS_MAX: usize = 32;
@@ -207,6 +228,10 @@ pub const NAME_MAX_CHARS: usize = 32;
 
 /// Size of a configuration file, in bytes. At the limit: refused.
 pub const CONFIG_MAX_BYTES: u64 = 1 << 20;
+
+/// Configuration files that the systemd generator looks at.
+/// At the limit: the rest is ignored, and it says so.
+pub const GENERATOR_FILES_MAX: usize = 256;
 
 /// Path of a Unix socket, in bytes: `sun_path` has 108 with the final zero (unix(7)).
 /// At the limit: configuration refused.
