@@ -136,7 +136,7 @@ fn open_state(
         invocation: invocation.0,
         cluster_id_proposal: random()?,
         machine: directory.release_key().machine(),
-        release_secret: directory.release_key().secret(invocation),
+        release_key: directory.release_key().key(),
         timing: Timing {
             election_min: config.raft.election_min,
             election_max: config.raft.election_max,

@@ -7,8 +7,9 @@
 use crate::consensus::RaftRole;
 use crate::core::authority::{Phase, View};
 use crate::core::command::{Activate, Body, Command, Expired, Release};
+use crate::core::secret::release_secret;
 use crate::core::state::{Activation, hash_of};
-use crate::core::{Index, Instant, NodeId, Reading, Term, Token};
+use crate::core::{Index, Instant, Invocation, NodeId, Reading, Term, Token};
 use crate::limits;
 
 use super::event::{Answer, Effect, ReleaseOutcome, RequestId};
@@ -225,7 +226,7 @@ impl<M: StateMachine> Node<M> {
             invocation: self.config.invocation.to_vec(),
             machine: self.config.machine.to_vec(),
             bound_ms: self.config.timing.bound().map(|b| b.as_millis() as u64),
-            secret_hash: hash_of(&self.config.release_secret).to_vec(),
+            secret_hash: hash_of(&self.secret_of(&self.config.invocation)).to_vec(),
         }
     }
 
@@ -346,7 +347,7 @@ impl<M: StateMachine> Node<M> {
 
     /// The secret that releases a run of this state directory on this machine.
     fn secret_of(&self, invocation: &[u8]) -> [u8; 32] {
-        let _ = invocation;
-        self.config.release_secret
+        let invocation = invocation.try_into().map_or(Invocation([0; 16]), Invocation);
+        release_secret(&self.config.release_key, &self.config.machine, invocation)
     }
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use crate::consensus::{Refused, Replica};
 use crate::core::authority::{Authority, Me, Timing};
 use crate::core::message::Entry;
+use crate::core::secret::Key;
 use crate::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Reading, Term};
 use crate::limits;
 use crate::transport::Known;
@@ -51,8 +52,8 @@ pub struct NodeConfig {
     pub cluster_id_proposal: [u8; 16],
     /// 16 bytes: this instance on this machine (DESIGN 5.10).
     pub machine: [u8; 16],
-    /// The secret that releases this invocation; whoever has the state directory can derive it.
-    pub release_secret: [u8; 32],
+    /// The key of the state directory, from which the secrets of releases are derived.
+    pub release_key: Key,
     /// The timing of leases and bounds; its E is also how long a transfer may take.
     pub timing: Timing,
     /// Applied entries kept in the log for lagging followers.

@@ -40,7 +40,7 @@ impl Fixture {
             invocation: [7; 16],
             cluster_id_proposal: [9; 16],
             machine: [id as u8; 16],
-            release_secret: [7; 32],
+            release_key: [7; 32],
             timing: Timing { enforcement: Enforcement::Nothing, ..Timing::default() },
             log_keep_entries: 1_000,
         };

@@ -57,6 +57,11 @@ impl ReleaseKey {
         self.machine
     }
 
+    /// The key itself, for who derives many secrets from it.
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
     /// The secret that releases `invocation`.
     pub fn secret(&self, invocation: Invocation) -> [u8; 32] {
         secret::release_secret(&self.key, &self.machine, invocation)
