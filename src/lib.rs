@@ -6,7 +6,7 @@
 //! | floor | modules | rule |
 //! |---|---|---|
 //! | 5 | `daemon`, `cli`, `exit` | composition roots; the CLI is an honest D-Bus client |
-//! | 4 | `dbus`, `events` | surfaces: they translate, they decide nothing |
+//! | 4 | `dbus`, `events`, `systemd` | surfaces: they translate, they decide nothing |
 //! | 3 | `node` | one task owns the replica; everybody else holds a handle |
 //! | 2 | `storage`, `transport` | files and fsync; sockets and frames |
 //! | 1 | `consensus` | the only folder that names the raft crate; synchronous |
@@ -23,4 +23,5 @@ pub mod exit;
 pub mod limits;
 pub mod node;
 pub mod storage;
+pub mod systemd;
 pub mod transport;
