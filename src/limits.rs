@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+mod host;
+
+pub use host::*;
+
 /// Largest frame payload accepted from or sent to a peer, in bytes.
 /// At the limit: the frame is refused before anything is allocated and the connection is closed.
 pub const FRAME_PAYLOAD_MAX_BYTES: usize = 8 << 20;
@@ -195,31 +199,6 @@ pub const PENDING_READS_MAX: usize = 4096;
 /// Proposals waiting for commit. At the limit: a new proposal is refused as busy.
 pub const PENDING_PROPOSALS_MAX: usize = 8192;
 
-/// Lease rounds that wait for their quorum. At the limit: the oldest is forgotten; confirming it
-/// later gives no lease.
-pub const LEASE_ROUNDS_MAX: usize = 64;
-
-/// Reports of the host that wait for the node's next turn. At the limit: the newest is dropped; the
-/// order is then given again.
-pub const HOST_REPORTS_MAX: usize = 32;
-
-/// Pause before a stop that failed, or was not answered, is ordered again.
-pub const STOP_AGAIN_AFTER: Duration = Duration::from_millis(50);
-
-/// Pause between two starts of the fence unit while something still runs.
-pub const FENCE_AGAIN_AFTER: Duration = Duration::from_millis(500);
-
-/// How long a leader's oldest write may wait for its disk. Beyond it: leadership is handed over to
-/// a node whose disk answers.
-pub const DISK_STALL: Duration = Duration::from_secs(1);
-
-/// Pause between two announcements of a release to the members.
-pub const ANNOUNCE_EVERY: Duration = Duration::from_millis(40);
-
-/// Released invocations that the replicated state remembers, so that a late activation of one is
-/// void. At the limit: the oldest is forgotten; its activation would then end by its bound.
-pub const DEAD_INVOCATIONS_MAX: usize = 32;
-
 /// Members of a cluster. At the limit: configuration refused.
 pub const MEMBERS_MAX: usize = 7;
 
@@ -228,22 +207,6 @@ pub const NAME_MAX_CHARS: usize = 32;
 
 /// Size of a configuration file, in bytes. At the limit: refused.
 pub const CONFIG_MAX_BYTES: u64 = 1 << 20;
-
-/// Configuration files that the systemd generator looks at.
-/// At the limit: the rest is ignored, and it says so.
-pub const GENERATOR_FILES_MAX: usize = 256;
-
-/// Descriptors that systemd may pass to the agent; it expects one. Beyond: refused.
-pub const LISTEN_FDS_MAX: usize = 64;
-
-/// Pause before a watchdog ping that systemd could not take is tried again.
-pub const WATCHDOG_RETRY: Duration = Duration::from_millis(10);
-
-/// By how much a stopping agent prolongs its stop timeout, each half of this time.
-/// At the end of [`STOP_EXTEND_MAX`]: no more, and systemd kills it.
-pub const STOP_EXTEND_STEP: Duration = Duration::from_secs(10);
-/// How long a stopping agent goes on asking for more time.
-pub const STOP_EXTEND_MAX: Duration = Duration::from_secs(600);
 
 /// Path of a Unix socket, in bytes: `sun_path` has 108 with the final zero (unix(7)).
 /// At the limit: configuration refused.
@@ -256,22 +219,6 @@ pub const ELECTION_MIN_HIGHEST: Duration = Duration::from_secs(60);
 
 /// Longest `election_max`. Beyond: configuration refused.
 pub const ELECTION_MAX_HIGHEST: Duration = Duration::from_secs(600);
-
-/// Shortest and longest `demote_timeout`. Outside: configuration refused.
-pub const DEMOTE_TIMEOUT_LOWEST: Duration = Duration::from_millis(500);
-/// See [`DEMOTE_TIMEOUT_LOWEST`].
-pub const DEMOTE_TIMEOUT_HIGHEST: Duration = Duration::from_secs(600);
-
-/// How long before the end of `demote_timeout` the fence starts.
-pub const FENCE_AHEAD: Duration = Duration::from_millis(300);
-
-/// Shortest and longest `watchdog`. Outside: configuration refused.
-pub const WATCHDOG_LOWEST: Duration = Duration::from_millis(100);
-/// See [`WATCHDOG_LOWEST`].
-pub const WATCHDOG_HIGHEST: Duration = Duration::from_secs(300);
-
-/// Longest `grace`; the shortest is a tick. Beyond: configuration refused.
-pub const GRACE_HIGHEST: Duration = Duration::from_secs(60);
 
 /// Longest time limit of an event script. Beyond: configuration refused.
 pub const SCRIPT_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -406,4 +353,6 @@ const _: () = {
             < DRIVER_QUEUE_EVENTS
     );
     assert!(SCRIPT_OUTPUT_MAX_BYTES <= SCRIPT_READ_BYTES);
+    assert!(HOST_POLL.as_nanos() < HOST_WATCH.as_nanos());
+    assert!(HOST_CALL_TIMEOUT.as_nanos() < HOST_JOB_TIMEOUT.as_nanos());
 };
