@@ -39,6 +39,7 @@ pub use enter::enter;
 pub use host::{Host, REBOOT};
 pub use member::{Member, Stop};
 pub use network::{Cut, Network, address, on};
+pub use record::{figure, trials};
 pub use sampler::Sampler;
 
 use command::tool;
