@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::{SetupError, error_chain};
 use super::host::{self, OrderSink};
+use super::logging::Level;
+use super::reload::{self, Reload};
 use super::supervisor;
 use crate::config::{Config, TICK};
 use crate::consensus::{Replica, ReplicaConfig};
@@ -191,7 +193,12 @@ fn open_store(path: PathBuf) -> Result<(StateStore, StoredState), StateStoreErro
 }
 
 /// Runs the agent until it is asked to stop.
-pub(super) fn serve(config: &Config, prepared: Prepared) -> Result<(), SetupError> {
+pub(super) fn serve(
+    config: &Config,
+    prepared: Prepared,
+    read: reload::Read,
+    level: Level,
+) -> Result<(), SetupError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -223,6 +230,8 @@ pub(super) fn serve(config: &Config, prepared: Prepared) -> Result<(), SetupErro
             host::watch_host(config, handle.clone(), outside.clone())?;
         }
         let stop_bus = serve_bus(bus, handle.clone())?;
+        let reload = Reload { config: config.clone(), read, level, scripts: scripts.clone() };
+        let reloading = reload::on_hangup(reload, notifier.clone(), handle.clone())?;
         let stopping = supervisor::stop_on_signal(handle.clone(), notifier.clone())?;
         let (name, address) = (&config.node.name, &config.node.listen);
         tracing::info!(node = %name, %address, incarnation = %directory.incarnation(), "serving");
@@ -233,6 +242,9 @@ pub(super) fn serve(config: &Config, prepared: Prepared) -> Result<(), SetupErro
         let announcing = tokio::spawn(supervisor::announce(notifier, handle));
         driver.await.map_err(|e| SetupError::System(e.into()))?;
         announcing.abort();
+        reloading.abort();
+        // Once the task is gone, so is its hold on the scripts.
+        let _ = reloading.await;
         if let Ok(scripts) = Arc::try_unwrap(scripts) {
             scripts.stop(config.events.timeout).await;
         }
@@ -263,7 +275,8 @@ fn other_members(config: &Config) -> Vec<Peer> {
     others.map(|m| Peer { id: m.id, name: m.name.clone(), address: m.address.clone() }).collect()
 }
 
-fn scripts_config(config: &Config) -> ScriptsConfig {
+/// What the scripts of this node are.
+pub(super) fn scripts_config(config: &Config) -> ScriptsConfig {
     ScriptsConfig {
         scripts: config.events.scripts.clone(),
         timeout: config.events.timeout,
