@@ -5,7 +5,7 @@
 //!
 //! | floor | modules | rule |
 //! |---|---|---|
-//! | 5 | `daemon`, `cli`, `generator`, `exit` | composition roots; the CLI is a D-Bus client |
+//! | 5 | `daemon`, `cli`, `generator`, `helper`, `exit` | composition roots |
 //! | 4 | `dbus`, `events`, `systemd` | surfaces: they translate, they decide nothing |
 //! | 3 | `node` | one task owns the replica; everybody else holds a handle |
 //! | 2 | `storage`, `transport` | files and fsync; sockets and frames |
@@ -21,6 +21,7 @@ pub mod dbus;
 pub mod events;
 pub mod exit;
 pub mod generator;
+pub mod helper;
 pub mod limits;
 pub mod node;
 pub mod storage;

@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+mod host;
+
+pub use host::*;
+
 /// Largest frame payload accepted from or sent to a peer, in bytes.
 /// At the limit: the frame is refused before anything is allocated and the connection is closed.
 pub const FRAME_PAYLOAD_MAX_BYTES: usize = 8 << 20;
@@ -19,6 +23,22 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Inbound connections that have not completed the handshake.
 /// At the limit: the oldest waiting one is closed.
 pub const HANDSHAKING_CONNECTIONS_MAX: usize = 64;
+
+/// Announcements of releases that wait for the driver's answer.
+/// At the limit: a new one is closed without an answer and counted; its sender tries again.
+pub const ANNOUNCEMENTS_WAITING_MAX: usize = 16;
+
+/// Announcements of releases handed to the driver in a second. Six members that all crashed and
+/// announce every few milliseconds are below it. At the limit: as for
+/// [`ANNOUNCEMENTS_WAITING_MAX`].
+pub const ANNOUNCEMENTS_PER_SECOND: u32 = 500;
+
+/// Announcements that may come at once after a quiet time. At the limit: as for
+/// [`ANNOUNCEMENTS_WAITING_MAX`].
+pub const ANNOUNCEMENTS_BURST: u32 = 50;
+
+/// How long the driver may take to answer an announcement. At the limit: closed without an answer.
+pub const ANNOUNCEMENT_ANSWER: Duration = Duration::from_millis(500);
 
 /// Messages waiting for one connection of one peer.
 /// At the limit: the new message is dropped (Raft retries) and counted.
@@ -188,22 +208,6 @@ pub const NAME_MAX_CHARS: usize = 32;
 /// Size of a configuration file, in bytes. At the limit: refused.
 pub const CONFIG_MAX_BYTES: u64 = 1 << 20;
 
-/// Configuration files that the systemd generator looks at.
-/// At the limit: the rest is ignored, and it says so.
-pub const GENERATOR_FILES_MAX: usize = 256;
-
-/// Descriptors that systemd may pass to the agent; it expects one. Beyond: refused.
-pub const LISTEN_FDS_MAX: usize = 64;
-
-/// Pause before a watchdog ping that systemd could not take is tried again.
-pub const WATCHDOG_RETRY: Duration = Duration::from_millis(10);
-
-/// By how much a stopping agent prolongs its stop timeout, each half of this time.
-/// At the end of [`STOP_EXTEND_MAX`]: no more, and systemd kills it.
-pub const STOP_EXTEND_STEP: Duration = Duration::from_secs(10);
-/// How long a stopping agent goes on asking for more time.
-pub const STOP_EXTEND_MAX: Duration = Duration::from_secs(600);
-
 /// Path of a Unix socket, in bytes: `sun_path` has 108 with the final zero (unix(7)).
 /// At the limit: configuration refused.
 pub const SOCKET_PATH_MAX_BYTES: usize = 107;
@@ -215,22 +219,6 @@ pub const ELECTION_MIN_HIGHEST: Duration = Duration::from_secs(60);
 
 /// Longest `election_max`. Beyond: configuration refused.
 pub const ELECTION_MAX_HIGHEST: Duration = Duration::from_secs(600);
-
-/// Shortest and longest `demote_timeout`. Outside: configuration refused.
-pub const DEMOTE_TIMEOUT_LOWEST: Duration = Duration::from_millis(500);
-/// See [`DEMOTE_TIMEOUT_LOWEST`].
-pub const DEMOTE_TIMEOUT_HIGHEST: Duration = Duration::from_secs(600);
-
-/// How long before the end of `demote_timeout` the fence starts.
-pub const FENCE_AHEAD: Duration = Duration::from_millis(300);
-
-/// Shortest and longest `watchdog`. Outside: configuration refused.
-pub const WATCHDOG_LOWEST: Duration = Duration::from_millis(100);
-/// See [`WATCHDOG_LOWEST`].
-pub const WATCHDOG_HIGHEST: Duration = Duration::from_secs(300);
-
-/// Longest `grace`; the shortest is a tick. Beyond: configuration refused.
-pub const GRACE_HIGHEST: Duration = Duration::from_secs(60);
 
 /// Longest time limit of an event script. Beyond: configuration refused.
 pub const SCRIPT_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -349,6 +337,7 @@ const _: () = {
     assert!(DRIVER_DRAIN_EVENTS <= DRIVER_QUEUE_EVENTS);
     assert!(CLIENT_CALL_TIMEOUT.as_millis() > 2 * REMOTE_STATUS_TIMEOUT.as_millis());
     assert!(HANDSHAKE_PAYLOAD_MAX_BYTES < FRAME_PAYLOAD_MAX_BYTES);
+    assert!(ANNOUNCEMENT_ANSWER.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
     assert!(HANDSHAKE_PAYLOAD_MAX_BYTES <= CONTROL_PAYLOAD_MAX_BYTES);
     assert!(CONTROL_PAYLOAD_MAX_BYTES <= INBOUND_CONTROL_BYTES);
     // A frame of the largest size, with the most entries, can be paid for.
@@ -360,7 +349,10 @@ const _: () = {
         (MEMBERS_MAX - 1)
             * (INBOUND_BULK_BYTES / INBOUND_BULK_MESSAGE_MIN_BYTES
                 + INBOUND_CONTROL_BYTES / INBOUND_CONTROL_MESSAGE_MIN_BYTES)
+            + ANNOUNCEMENTS_WAITING_MAX
             < DRIVER_QUEUE_EVENTS
     );
     assert!(SCRIPT_OUTPUT_MAX_BYTES <= SCRIPT_READ_BYTES);
+    assert!(HOST_POLL.as_nanos() < HOST_WATCH.as_nanos());
+    assert!(HOST_CALL_TIMEOUT.as_nanos() < HOST_JOB_TIMEOUT.as_nanos());
 };

@@ -11,7 +11,7 @@ use prost::Message as _;
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Command {
     /// What to do.
-    #[prost(oneof = "Body", tags = "1, 2, 3")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5")]
     pub body: Option<Body>,
 }
 
@@ -27,6 +27,12 @@ pub enum Body {
     /// Records what is known about a member.
     #[prost(message, tag = "3")]
     Node(NodeRecord),
+    /// Says that what an activation started has stopped (DESIGN 5.1, 5.6).
+    #[prost(message, tag = "4")]
+    Released(Release),
+    /// Says that an activation's bound has passed (DESIGN 5.4).
+    #[prost(message, tag = "5")]
+    Expired(Expired),
 }
 
 /// First committed membership. Void when the cluster already has an identity.
@@ -83,8 +89,9 @@ pub struct Member {
     pub kind: i32,
 }
 
-/// Activation of the proposer. Void on apply unless `term` is the entry's term and `prev` is the
-/// token of the record in force (DESIGN 5.1).
+/// Activation of the proposer. Void on apply unless `term` is the entry's term, `prev` is the
+/// token of the record, the record is not active, and the invocation was not released for good
+/// (DESIGN 5.1).
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Activate {
     /// Token of the activation this one replaces, 0 for none.
@@ -99,6 +106,50 @@ pub struct Activate {
     /// 16 random bytes of this run of the agent.
     #[prost(bytes = "vec", tag = "4")]
     pub invocation: Vec<u8>,
+    /// 16 bytes: this instance on this machine. A state directory that moved has another one.
+    #[prost(bytes = "vec", tag = "5")]
+    pub machine: Vec<u8>,
+    /// B in milliseconds, from the proposer's own settings: after it, its service manager has
+    /// stopped the target whatever the agent does. `None`: only a release ends the activation.
+    #[prost(uint64, optional, tag = "6")]
+    pub bound_ms: Option<u64>,
+    /// SHA-256 of the secret that releases the whole invocation (DESIGN 5.9).
+    #[prost(bytes = "vec", tag = "7")]
+    pub secret_hash: Vec<u8>,
+}
+
+/// What an activation started has stopped. Void on apply when it matches no activation that is
+/// known and not released.
+///
+/// Two kinds. Without a secret it ends the one activation `token`, on the word of the node itself
+/// (its connection passed the handshake, or it leads). With one it ends the whole invocation, for
+/// good: whoever knows the secret has the state directory, and the run it names is over.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Release {
+    /// Whose activation.
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// The run it belongs to.
+    #[prost(bytes = "vec", tag = "2")]
+    pub invocation: Vec<u8>,
+    /// The activation; 0 with a secret.
+    #[prost(uint64, tag = "3")]
+    pub token: u64,
+    /// Empty, or the secret whose hash stands in the activation.
+    #[prost(bytes = "vec", tag = "4")]
+    pub secret: Vec<u8>,
+}
+
+/// The bound of an activation has passed, or an operator took the responsibility. Void on apply
+/// unless `token` is the token of the record and the record is active.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Expired {
+    /// The activation.
+    #[prost(uint64, tag = "1")]
+    pub token: u64,
+    /// Not by waiting, but by `raftctl takeover --force`.
+    #[prost(bool, tag = "2")]
+    pub forced: bool,
 }
 
 /// A member's own record. Void when another incarnation of the member is already recorded.
@@ -149,12 +200,19 @@ pub enum UnreadableCommand {
 mod tests {
     use super::*;
 
+    fn activate(invocation: Vec<u8>) -> Activate {
+        let (machine, secret_hash) = (vec![5; 16], vec![6; 32]);
+        Activate { prev: 1, node: 2, term: 3, invocation, machine, bound_ms: Some(0), secret_hash }
+    }
+
     fn commands() -> Vec<Command> {
         let member = Member { id: 1, name: "n1".to_owned(), ..Member::default() };
         vec![
             Body::Bootstrap(Bootstrap { cluster_id: vec![1; 16], members: vec![member] }).into(),
-            Body::Activate(Activate { prev: 1, node: 2, term: 3, invocation: vec![4; 16] }).into(),
+            Body::Activate(activate(vec![4; 16])).into(),
             Body::Node(NodeRecord { id: 1, incarnation: vec![2; 16] }).into(),
+            Body::Released(Release { node: 1, token: 9, ..Release::default() }).into(),
+            Body::Expired(Expired { token: 9, forced: true }).into(),
             // All fields at their defaults: still not empty on disk, where empty is a no-op.
             Body::Activate(Activate::default()).into(),
         ]
@@ -186,12 +244,11 @@ mod tests {
     /// A field that a newer version added to a known command is skipped.
     #[test]
     fn unknown_fields_of_a_known_command_are_skipped() {
-        let mut inner = Activate { prev: 1, node: 2, term: 3, invocation: vec![4] }.encode_to_vec();
+        let mut inner = activate(vec![4]).encode_to_vec();
         inner.extend([0xf8, 0x06, 0x2a]); // Field 111, a number.
         let mut bytes = vec![0x12, inner.len() as u8];
         bytes.extend(inner);
-        let expected = Activate { prev: 1, node: 2, term: 3, invocation: vec![4] };
-        assert_eq!(Command::from_bytes(&bytes).unwrap(), Body::Activate(expected).into());
+        assert_eq!(Command::from_bytes(&bytes).unwrap(), Body::Activate(activate(vec![4])).into());
     }
 
     #[test]

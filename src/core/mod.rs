@@ -3,13 +3,18 @@
 //! Everything here is a plain value or a function of its arguments. Time comes in as an
 //! [`Instant`], chance as a seed. Nothing here names the raft crate, tokio or std::fs.
 
+pub mod authority;
 pub mod command;
 pub mod id;
 pub mod message;
+pub mod release;
 pub mod rng;
 pub mod role;
+pub mod secret;
 pub mod state;
 pub mod time;
 
-pub use id::{Address, ClusterId, Incarnation, Index, NodeId, NodeName, Term, Token};
-pub use time::Instant;
+pub use id::{
+    Address, ClusterId, Incarnation, Index, Invocation, MachineId, NodeId, NodeName, Term, Token,
+};
+pub use time::{Instant, Reading};

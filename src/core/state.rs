@@ -5,9 +5,11 @@
 //! applying it (DESIGN 5.1).
 
 use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 
-use super::command::{Activate, Body, Bootstrap, Command, Member, NodeRecord};
+use super::command::{Activate, Body, Bootstrap, Command, Expired, Member, NodeRecord, Release};
 use super::{ClusterId, Incarnation, Index, NodeId, Term, Token};
+use crate::limits;
 
 /// Everything the log has agreed on so far. Encodes to the payload of a snapshot.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -20,9 +22,28 @@ pub struct ClusterState {
     members: Vec<Member>,
     #[prost(message, optional, tag = "4")]
     activation: Option<Activation>,
+    /// Activations that expired and were never released, the newest of each machine.
+    #[prost(message, repeated, tag = "5")]
+    unreleased: Vec<Activation>,
+    /// Invocations that were released for good, the newest last; at most
+    /// [`limits::DEAD_INVOCATIONS_MAX`].
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    dead: Vec<Vec<u8>>,
 }
 
-/// The activation in force (DESIGN 5.1, "Record").
+/// How an activation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum Standing {
+    /// What it started may run.
+    Active = 0,
+    /// What it started has stopped, said by the node itself or in its name.
+    Released = 1,
+    /// What it started has been stopped by its service manager, or an operator says so.
+    Expired = 2,
+}
+
+/// The newest activation (DESIGN 5.1, "Record").
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Activation {
     #[prost(uint64, tag = "1")]
@@ -33,6 +54,14 @@ pub struct Activation {
     term: u64,
     #[prost(bytes = "vec", tag = "4")]
     invocation: Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    machine: Vec<u8>,
+    #[prost(uint64, optional, tag = "6")]
+    bound_ms: Option<u64>,
+    #[prost(bytes = "vec", tag = "7")]
+    secret_hash: Vec<u8>,
+    #[prost(enumeration = "Standing", tag = "8")]
+    standing: i32,
 }
 
 impl Activation {
@@ -55,6 +84,31 @@ impl Activation {
     pub fn invocation(&self) -> &[u8] {
         &self.invocation
     }
+
+    /// The instance on its machine that it belongs to.
+    pub fn machine(&self) -> &[u8] {
+        &self.machine
+    }
+
+    /// B, if there is one (DESIGN 5).
+    pub fn bound(&self) -> Option<std::time::Duration> {
+        self.bound_ms.map(std::time::Duration::from_millis)
+    }
+
+    /// How it stands.
+    pub fn is_active(&self) -> bool {
+        Standing::try_from(self.standing) == Ok(Standing::Active)
+    }
+
+    /// Whether `secret` releases its invocation.
+    pub fn is_released_by(&self, secret: &[u8]) -> bool {
+        hash_of(secret)[..] == self.secret_hash
+    }
+}
+
+/// The hash of a secret, as an activation carries it.
+pub fn hash_of(secret: &[u8]) -> [u8; 32] {
+    Sha256::digest(secret).into()
 }
 
 /// What applying one command did.
@@ -83,9 +137,20 @@ impl ClusterState {
         Incarnation::try_from(member.incarnation.as_slice()).ok()
     }
 
-    /// The activation in force.
+    /// The newest activation, however it stands.
     pub fn activation(&self) -> Option<&Activation> {
         self.activation.as_ref()
+    }
+
+    /// An activation of this instance on this machine that expired and was never released.
+    pub fn unreleased(&self, machine: &[u8]) -> Option<&Activation> {
+        self.unreleased.iter().find(|a| a.machine == machine)
+    }
+
+    /// The activation that is not released and belongs to this run.
+    pub fn owed_by(&self, invocation: &[u8]) -> Option<&Activation> {
+        let newest = self.activation.iter().filter(|a| a.is_active());
+        newest.chain(&self.unreleased).find(|a| a.invocation == invocation)
     }
 
     /// Applies the command of the entry at `index`, appended in `term`.
@@ -94,6 +159,8 @@ impl ClusterState {
             Some(Body::Bootstrap(bootstrap)) => self.apply_bootstrap(bootstrap),
             Some(Body::Activate(activate)) => self.apply_activate(index, term, activate),
             Some(Body::Node(record)) => self.apply_node(record),
+            Some(Body::Released(release)) => self.apply_released(release),
+            Some(Body::Expired(expired)) => self.apply_expired(expired),
             None => Applied::Void("empty command"),
         }
     }
@@ -113,7 +180,13 @@ impl ClusterState {
             return Applied::Void("activation was proposed in another term");
         }
         if activate.prev != self.activation.as_ref().map_or(0, |a| a.token) {
-            return Applied::Void("activation does not follow the one in force");
+            return Applied::Void("activation does not follow the newest one");
+        }
+        if self.activation.as_ref().is_some_and(Activation::is_active) {
+            return Applied::Void("the activation before is neither released nor expired");
+        }
+        if self.dead.contains(&activate.invocation) {
+            return Applied::Void("the invocation was released for good");
         }
         let generation = u16::try_from(self.generation).expect("generation fits 16 bits");
         self.activation = Some(Activation {
@@ -121,7 +194,53 @@ impl ClusterState {
             node: activate.node,
             term,
             invocation: activate.invocation.clone(),
+            machine: activate.machine.clone(),
+            bound_ms: activate.bound_ms,
+            secret_hash: activate.secret_hash.clone(),
+            standing: Standing::Active as i32,
         });
+        Applied::Changed
+    }
+
+    fn apply_released(&mut self, release: &Release) -> Applied {
+        let for_good = !release.secret.is_empty();
+        let hash = hash_of(&release.secret);
+        let matches = |a: &Activation| {
+            a.node == release.node
+                && a.invocation == release.invocation
+                && if for_good { a.secret_hash == hash } else { a.token == release.token }
+        };
+        let before = self.unreleased.len();
+        self.unreleased.retain(|a| !matches(a));
+        let mut changed = self.unreleased.len() != before;
+        if let Some(newest) = self.activation.as_mut().filter(|a| matches(a)) {
+            changed |= newest.standing != Standing::Released as i32;
+            newest.standing = Standing::Released as i32;
+            if for_good && !self.dead.contains(&release.invocation) {
+                changed = true;
+            }
+        }
+        if !changed {
+            return Applied::Void("no activation that is not released matches");
+        }
+        if for_good && !self.dead.contains(&release.invocation) {
+            self.dead.push(release.invocation.clone());
+            let surplus = self.dead.len().saturating_sub(limits::DEAD_INVOCATIONS_MAX);
+            self.dead.drain(..surplus);
+        }
+        Applied::Changed
+    }
+
+    fn apply_expired(&mut self, expired: &Expired) -> Applied {
+        let newest = self.activation.as_mut();
+        let Some(newest) = newest.filter(|a| a.token == expired.token && a.is_active()) else {
+            return Applied::Void("not the activation in force");
+        };
+        newest.standing = Standing::Expired as i32;
+        let owed = newest.clone();
+        // One machine has one debt: it is not eligible again before it is paid.
+        self.unreleased.retain(|a| a.machine != owed.machine);
+        self.unreleased.push(owed);
         Applied::Changed
     }
 
@@ -148,48 +267,4 @@ impl ClusterState {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn activate(prev: u64, node: u64, term: u64) -> Command {
-        Body::Activate(Activate { prev, node, term, invocation: vec![node as u8; 16] }).into()
-    }
-
-    fn bootstrap(id: u8) -> Command {
-        let member = |id: u64| Member { id, name: format!("n{id}"), ..Default::default() };
-        let members = vec![member(2), member(1)];
-        Body::Bootstrap(Bootstrap { cluster_id: vec![id; 16], members }).into()
-    }
-
-    #[test]
-    fn the_first_bootstrap_wins() {
-        let mut state = ClusterState::default();
-        assert_eq!(state.apply(1, 1, &bootstrap(7)), Applied::Changed);
-        assert!(matches!(state.apply(2, 1, &bootstrap(8)), Applied::Void(_)));
-        assert_eq!(state.cluster_id(), Some(ClusterId([7; 16])));
-        assert_eq!(state.members().iter().map(|m| m.id).collect::<Vec<_>>(), [1, 2]);
-    }
-
-    #[test]
-    fn an_activation_follows_exactly_the_one_in_force() {
-        let mut state = ClusterState::default();
-        assert_eq!(state.apply(3, 1, &activate(0, 1, 1)), Applied::Changed);
-        assert_eq!(state.activation().unwrap().token(), Token(3));
-        assert!(matches!(state.apply(4, 1, &activate(0, 2, 1)), Applied::Void(_)));
-        assert!(matches!(state.apply(5, 2, &activate(3, 2, 1)), Applied::Void(_)));
-        assert_eq!(state.apply(6, 2, &activate(3, 2, 2)), Applied::Changed);
-        assert_eq!(state.activation().unwrap().token(), Token(6));
-    }
-
-    #[test]
-    fn an_incarnation_is_recorded_once() {
-        let mut state = ClusterState::default();
-        state.apply(1, 1, &bootstrap(7));
-        let record = |id, byte| Body::Node(NodeRecord { id, incarnation: vec![byte; 16] }).into();
-        assert_eq!(state.apply(2, 1, &record(1, 1)), Applied::Changed);
-        assert!(matches!(state.apply(3, 1, &record(1, 2)), Applied::Void(_)));
-        assert!(matches!(state.apply(4, 1, &record(9, 2)), Applied::Void(_)));
-        assert_eq!(state.incarnation(NodeId(1)), Some(Incarnation([1; 16])));
-        assert_eq!(ClusterState::from_bytes(&state.to_bytes()).unwrap(), state);
-    }
-}
+mod tests;

@@ -48,3 +48,33 @@ impl fmt::Display for Instant {
         write!(f, "{}.{:03}ms", self.0 / 1_000_000, self.0 / 1_000 % 1_000)
     }
 }
+
+/// One look at both clocks of a host (DESIGN 5.12): CLOCK_BOOTTIME goes on during suspend,
+/// CLOCK_MONOTONIC_RAW is never slewed. A lease ends when *either* says so, a wait is over when
+/// *both* do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// CLOCK_BOOTTIME: the axis of all deadlines.
+    pub boot: Instant,
+    /// CLOCK_MONOTONIC_RAW.
+    pub raw: Instant,
+}
+
+impl Reading {
+    /// The longest time that may have passed since `earlier`.
+    pub fn at_most_since(self, earlier: Reading) -> Duration {
+        (self.boot - earlier.boot).max(self.raw - earlier.raw)
+    }
+
+    /// The shortest time that may have passed since `earlier`.
+    pub fn at_least_since(self, earlier: Reading) -> Duration {
+        (self.boot - earlier.boot).min(self.raw - earlier.raw)
+    }
+}
+
+impl From<Instant> for Reading {
+    /// Two clocks that agree: for tests and scripts without drift.
+    fn from(instant: Instant) -> Reading {
+        Reading { boot: instant, raw: instant }
+    }
+}

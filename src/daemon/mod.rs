@@ -4,6 +4,7 @@
 //! Owns the process: its exit status, its signals, its log. Decides nothing about the cluster.
 
 mod error;
+mod host;
 mod logging;
 mod reload;
 mod setup;

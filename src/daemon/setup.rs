@@ -10,13 +10,14 @@ use nix::sys::socket::Backlog;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::{SetupError, error_chain};
+use super::host::{self, OrderSink};
 use super::logging::Level;
 use super::reload::{self, Reload};
 use super::supervisor;
 use crate::config::{Config, TICK};
 use crate::consensus::{Replica, ReplicaConfig};
-use crate::core::Incarnation;
 use crate::core::state::ClusterState;
+use crate::core::{Incarnation, Invocation};
 use crate::dbus::describe::Describe;
 use crate::dbus::private;
 use crate::events::{self, Occurrence, Scripts, ScriptsConfig};
@@ -24,7 +25,7 @@ use crate::exit::Exit;
 use crate::limits;
 use crate::node::disk::DiskWorker;
 use crate::node::driver::{Driver, Surfaces};
-use crate::node::event::Consequence;
+use crate::node::event::{Consequence, Event};
 use crate::node::handle::NodeHandle;
 use crate::node::machine::ClusterMachine;
 use crate::node::status::NodeStatus;
@@ -69,6 +70,15 @@ fn random<const N: usize>() -> Result<[u8; N], SetupError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(SetupError::Random)?;
     Ok(bytes)
+}
+
+/// systemd's name of this run, so that what runs after a crash can name it as well.
+fn invocation() -> Result<Invocation, SetupError> {
+    let given = std::env::var("INVOCATION_ID").ok().filter(|_| host::is_service());
+    match given.and_then(|id| id.parse().ok()) {
+        Some(invocation) => Ok(invocation),
+        None => Ok(Invocation(random()?)),
+    }
 }
 
 /// The Raft listener: the one that was passed, or else one of our own.
@@ -133,14 +143,17 @@ fn open_state(
         name: m.name.clone(),
         address: m.address.clone(),
     };
+    let invocation = invocation()?;
     let node_config = NodeConfig {
         id: config.node.id,
         cluster_name: config.cluster.name.clone(),
         members: config.cluster.members.iter().map(member).collect(),
         incarnation: directory.incarnation(),
-        invocation: random()?,
+        invocation: invocation.0,
         cluster_id_proposal: random()?,
-        election_min: config.raft.election_min,
+        machine: directory.release_key().machine(),
+        release_key: directory.release_key().key(),
+        timing: host::timing(config),
         log_keep_entries: limits::LOG_KEEP_ENTRIES,
     };
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
@@ -199,11 +212,23 @@ pub(super) fn serve(
                 .map_err(SetupError::System)?;
         let scripts = events::start(scripts_config(config))?;
         let scripts = Arc::new(scripts);
-        let notifier = Notifier::from_env().map_err(SetupError::Notify)?;
+        let notifier = Notifier::from_env().unwrap_or_else(|error| {
+            tracing::warn!("cannot reach the service manager at NOTIFY_SOCKET: {error}, ignoring");
+            Notifier::default()
+        });
         let pinger = Pinger::from_env(notifier.clone());
-        let surfaces = surfaces(Arc::clone(&scripts), pinger);
-        let (driver, handle) =
-            Driver::new(node, worker, transport, peers, surfaces).map_err(SetupError::System)?;
+        let (outside, reports) = mpsc::channel(limits::DRIVER_REQUESTS);
+        let timing = host::timing(config);
+        host::log_enforcement(config, &timing);
+        let on_host = host::start(config, &timing, &outside)?;
+        let has_host = on_host.is_some();
+        let surfaces =
+            surfaces(Arc::clone(&scripts), outside.clone(), host::orders(on_host), pinger);
+        let driver = Driver::new(node, worker, transport, peers, reports, surfaces);
+        let (driver, handle) = driver.map_err(SetupError::System)?;
+        if has_host {
+            host::watch_host(config, handle.clone(), outside.clone())?;
+        }
         let stop_bus = serve_bus(bus, handle.clone())?;
         let reload = Reload { config: config.clone(), read, level, scripts: scripts.clone() };
         let reloading = reload::on_hangup(reload, notifier.clone(), handle.clone())?;
@@ -261,9 +286,18 @@ pub(super) fn scripts_config(config: &Config) -> ScriptsConfig {
     }
 }
 
-fn surfaces(scripts: Arc<Scripts>, mut pinger: Pinger) -> Surfaces {
+fn surfaces(
+    scripts: Arc<Scripts>,
+    acted: mpsc::Sender<Event>,
+    order: OrderSink,
+    mut pinger: Pinger,
+) -> Surfaces {
     Surfaces {
-        act: Box::new(move |consequence, status| scripts.submit(occurrence(consequence, status))),
+        order,
+        act: Box::new(move |consequence, status| {
+            scripts.submit(occurrence(consequence, status));
+            let _ = acted.try_send(Event::Acted { number: consequence.number });
+        }),
         describe: |status| Describe::from(status).to_json(),
         ping: Box::new(move |now, until| {
             pinger.allow_until(until);

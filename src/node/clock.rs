@@ -3,11 +3,19 @@
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::core::Instant;
+use crate::core::{Instant, Reading};
 
 /// The time now.
 pub fn now() -> Instant {
-    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has CLOCK_BOOTTIME");
-    let nanos = time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64;
-    Instant(nanos)
+    read(ClockId::CLOCK_BOOTTIME)
+}
+
+/// Both clocks now.
+pub fn reading() -> Reading {
+    Reading { boot: now(), raw: read(ClockId::CLOCK_MONOTONIC_RAW) }
+}
+
+fn read(clock: ClockId) -> Instant {
+    let time = clock_gettime(clock).expect("Linux has this clock");
+    Instant(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
 }

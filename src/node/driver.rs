@@ -16,10 +16,12 @@ use super::machine::StateMachine;
 use super::node::Node;
 use super::status::{Change, NodeStatus};
 use super::timer::Timer;
+use crate::core::authority::Order;
+use crate::core::command::Release;
 use crate::core::{Instant, NodeId, NodeName};
 use crate::limits;
 use crate::storage::LogStore;
-use crate::transport::{PeerEvent, TransportHandle};
+use crate::transport::{AnnouncementReply, PeerEvent, TransportHandle};
 
 /// Carries out a consequence of a role change.
 pub type Act = Box<dyn FnMut(&Consequence, &NodeStatus) + Send>;
@@ -34,6 +36,8 @@ pub struct Surfaces {
     pub act: Act,
     /// The text that a peer gets when it asks for this node's status.
     pub describe: fn(&NodeStatus) -> String,
+    /// Carries out an order to the host, or hands it on.
+    pub order: Box<dyn FnMut(Order) + Send>,
     /// Tells the supervisor that the loop runs.
     pub ping: Ping,
     /// Ends the process: the disk failed.
@@ -48,12 +52,15 @@ pub struct Driver<M> {
     disk: Disk,
     timer: Timer,
     requests: mpsc::Receiver<Request>,
+    /// What the surfaces report: the host, the scripts.
+    reports: mpsc::Receiver<Event>,
     status: watch::Sender<Arc<NodeStatus>>,
     changes: broadcast::Sender<Change>,
     surfaces: Surfaces,
     next_request: u64,
     transfers: BTreeMap<RequestId, oneshot::Sender<Result<NodeName, TransferError>>>,
     remote: BTreeMap<u64, Remote>,
+    announcements: BTreeMap<RequestId, AnnouncementReply>,
     next_ping: Option<Instant>,
     stopped: bool,
 }
@@ -73,6 +80,7 @@ impl<M: StateMachine> Driver<M> {
         worker: DiskWorker<L, S>,
         transport: TransportHandle,
         peers: mpsc::Receiver<PeerEvent>,
+        reports: mpsc::Receiver<Event>,
         mut surfaces: Surfaces,
     ) -> std::io::Result<(Self, NodeHandle)>
     where
@@ -92,12 +100,14 @@ impl<M: StateMachine> Driver<M> {
             disk,
             timer: Timer::new()?,
             requests,
+            reports,
             status,
             changes,
             surfaces,
             next_request: 0,
             transfers: BTreeMap::new(),
             remote: BTreeMap::new(),
+            announcements: BTreeMap::new(),
             next_ping: None,
             stopped: false,
         };
@@ -113,6 +123,7 @@ impl<M: StateMachine> Driver<M> {
             tokio::select! {
                 biased;
                 Some(event) = self.disk.events.recv() => self.handle(event, &mut effects),
+                Some(event) = self.reports.recv() => self.handle(event, &mut effects),
                 Some(event) = self.peers.recv() => self.peer_event(event, &mut effects),
                 Some(request) = self.requests.recv() => self.request(request, &mut effects),
                 () = self.timer.wait(deadline) => {}
@@ -133,6 +144,8 @@ impl<M: StateMachine> Driver<M> {
         for _ in 0..limits::DRIVER_DRAIN_EVENTS {
             if let Ok(event) = self.disk.events.try_recv() {
                 self.handle(event, effects);
+            } else if let Ok(event) = self.reports.try_recv() {
+                self.handle(event, effects);
             } else if let Ok(event) = self.peers.try_recv() {
                 self.peer_event(event, effects);
             } else if let Ok(request) = self.requests.try_recv() {
@@ -144,18 +157,17 @@ impl<M: StateMachine> Driver<M> {
     }
 
     fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
-        self.node.handle(clock::now(), event, effects);
+        self.node.handle(clock::reading(), event, effects);
     }
 
     fn turn(&mut self, effects: &mut Vec<Effect>) {
-        let now = clock::now();
-        self.expire_remote(now);
+        let now = clock::reading();
+        self.expire_remote(now.boot);
         self.node.turn(now, effects);
         for effect in effects.drain(..) {
             self.carry_out(effect);
         }
-        // Nothing is withheld: an activation without leases has no end that a clock could tell.
-        self.next_ping = (self.surfaces.ping)(now, None);
+        self.next_ping = (self.surfaces.ping)(now.boot, self.node.ping_until());
     }
 
     fn next_deadline(&self) -> Instant {
@@ -182,7 +194,20 @@ impl<M: StateMachine> Driver<M> {
                     let _ = remote.reply.send(Ok(status));
                 }
             }
+            PeerEvent::Release { from, release, .. } => {
+                self.handle(Event::Release { from: Some(from), request: None, release }, effects);
+            }
+            PeerEvent::Announced { release, reply } => self.announced(release, reply, effects),
         }
+    }
+
+    fn announced(&mut self, release: Release, reply: AnnouncementReply, effects: &mut Vec<Effect>) {
+        // Those that nobody waits for any more give their place back.
+        self.announcements.retain(|_, reply| !reply.is_closed());
+        let request = RequestId(self.fresh_number());
+        self.announcements.insert(request, reply);
+        let event = Event::Release { from: None, request: Some(request), release };
+        self.handle(event, effects);
     }
 
     fn request(&mut self, request: Request, effects: &mut Vec<Effect>) {
@@ -259,6 +284,10 @@ impl<M: StateMachine> Driver<M> {
                 let _ = self.changes.send(change);
             }
             Effect::Act(consequence) => (self.surfaces.act)(&consequence, self.node.status()),
+            Effect::Announce { to, release } => {
+                self.transport.send_release(to, release);
+            }
+            Effect::Host(order) => (self.surfaces.order)(order),
             Effect::Warn(text) => tracing::warn!("{text}, ignoring"),
             Effect::Stopped => self.stopped = true,
         }
@@ -272,10 +301,18 @@ impl<M: StateMachine> Driver<M> {
     }
 
     fn answer(&mut self, request: RequestId, answer: Answer) {
-        if let Answer::Transferred(result) = answer
-            && let Some(reply) = self.transfers.remove(&request)
-        {
-            let _ = reply.send(result);
+        match answer {
+            Answer::Transferred(result) => {
+                if let Some(reply) = self.transfers.remove(&request) {
+                    let _ = reply.send(result);
+                }
+            }
+            Answer::Release(outcome) => {
+                if let Some(reply) = self.announcements.remove(&request) {
+                    reply.send(outcome);
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -4,11 +4,15 @@
 //! out. Carrying one out may take time (a sync, a message); its end, if it matters, is an event.
 
 use crate::consensus::{Fetch, FetchId, Persist};
+use crate::core::authority::{Order, Report};
+use crate::core::command::Release;
 use crate::core::message::{Entry, Message};
 use crate::core::role::ScriptEvent;
 use crate::core::state::ClusterState;
 use crate::core::{Incarnation, Index, NodeId, NodeName, Term, Token};
 use crate::transport::Known;
+
+pub use crate::core::release::ReleaseOutcome;
 
 use super::handle::TransferError;
 use super::status::{Change, NodeStatus};
@@ -74,6 +78,33 @@ pub enum Event {
     },
     /// Hand over if this node leads, then stop.
     Shutdown,
+    /// The host says something.
+    Host(Report),
+    /// The scripts of every [`Effect::Act`] up to this number have ended, or will never run.
+    Acted {
+        /// Number of the consequence.
+        number: u64,
+    },
+    /// A release arrived: from a peer's connection, from an announcement (then it has a secret and
+    /// somebody waits for the answer), from nobody else.
+    Release {
+        /// Who sent it; `None` for an announcement on a connection without a handshake.
+        from: Option<NodeId>,
+        /// Names the answer, if anybody waits for one.
+        request: Option<RequestId>,
+        /// What is released.
+        release: Release,
+    },
+    /// The host is about to suspend (`true`) or is back (`false`): demote and hand over before.
+    Suspend {
+        /// Whether it is about to.
+        before: bool,
+    },
+    /// An operator takes the responsibility: what is active elsewhere has stopped.
+    Takeover {
+        /// Names the answer.
+        request: RequestId,
+    },
 }
 
 /// The answer to a request.
@@ -93,11 +124,17 @@ pub enum Answer {
     Unknown,
     /// Result of a transfer.
     Transferred(Result<NodeName, TransferError>),
+    /// What became of a release.
+    Release(ReleaseOutcome),
+    /// Result of a takeover: the token it declared over, or why not.
+    TakenOver(Result<Token, String>),
 }
 
 /// Something to do on the host because of a role change, with what it needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consequence {
+    /// Rises by one with each; [`Event::Acted`] names it when its scripts are over.
+    pub number: u64,
     /// The event whose script is due, with the roles it speaks of.
     pub script: ScriptEvent,
     /// Term now.
@@ -154,6 +191,15 @@ pub enum Effect {
     Changed(Change),
     /// Carry out a consequence of a role change, AFTER the status is published.
     Act(Consequence),
+    /// Have the host do this, in order.
+    Host(Order),
+    /// Say to this member that an activation is released; said again until the record changes.
+    Announce {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        release: Release,
+    },
     /// Something an operator should read once.
     Warn(String),
     /// The node has handed over (or could not) and does nothing more.

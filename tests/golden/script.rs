@@ -290,6 +290,8 @@ fn answer_text(answer: &Answer) -> String {
         Answer::Unknown => "unknown".to_owned(),
         Answer::Transferred(Ok(name)) => format!("{name} leads"),
         Answer::Transferred(Err(error)) => error.to_string(),
+        Answer::Release(outcome) => format!("{outcome:?}"),
+        Answer::TakenOver(result) => format!("{result:?}"),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use raftctl::consensus::{Replica, ReplicaConfig};
+use raftctl::core::authority::{Enforcement, Timing};
 use raftctl::core::message::{Entry, HardState, Snapshot};
 use raftctl::core::state::ClusterState;
 use raftctl::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Term};
@@ -197,7 +198,14 @@ impl Host {
             incarnation: self.incarnation(),
             invocation,
             cluster_id_proposal: [self.id.0 as u8; 16],
-            election_min: settings.election_min,
+            machine: [self.id.0 as u8; 16],
+            release_key: [self.id.0 as u8; 32],
+            timing: Timing {
+                election_min: settings.election_min,
+                election_max: settings.election_min * 2,
+                enforcement: Enforcement::Nothing,
+                ..Timing::default()
+            },
             log_keep_entries: settings.log_keep_entries,
         }
     }

@@ -387,14 +387,19 @@ impl World {
                             self.oracle.acked_write_durable.acked(*payload, *index);
                         }
                         Answer::Refused { .. } => self.oracle.acked_write_durable.refused(*payload),
-                        Answer::Unknown | Answer::Transferred(_) => {}
+                        _ => {}
                     }
                 }
                 self.answers.insert(request, answer);
             }
             Effect::Stopped => self.crash(id, false),
             Effect::Changed(_) | Effect::Warn(_) => {}
-            Effect::Learn(_) | Effect::Publish(_) | Effect::Act(_) => {}
+            Effect::Act(consequence) => {
+                let event = Event::Acted { number: consequence.number };
+                self.deliver(id, Some(process), event);
+            }
+            Effect::Learn(_) | Effect::Publish(_) => {}
+            Effect::Host(_) | Effect::Announce { .. } => {}
         }
     }
 

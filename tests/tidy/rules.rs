@@ -9,18 +9,20 @@ pub const FLOORS: &[(u8, &[&str])] = &[
     (2, &["storage", "transport"]),
     (3, &["node"]),
     (4, &["dbus", "events", "http", "systemd"]),
-    (5, &["exit", "daemon", "cli", "generator", "bin"]),
+    (5, &["exit", "daemon", "cli", "generator", "helper", "bin"]),
 ];
 
 /// Who may use a folder of its own floor: everybody needs the limits, configuration is made of
-/// core values, both programs share the exit statuses, and a binary is a door to one of them.
+/// core values, all programs share the exit statuses, and a binary is a door to one of them.
 const SAME_FLOOR: &[(&str, &str)] = &[
     ("core", "limits"),
     ("config", "limits"),
     ("config", "core"),
     ("daemon", "exit"),
     ("cli", "exit"),
+    ("helper", "exit"),
     ("bin", "daemon"),
+    ("bin", "helper"),
     ("bin", "cli"),
     ("bin", "generator"),
 ];

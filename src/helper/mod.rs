@@ -1,0 +1,83 @@
+//! Floor 5: the root side. One program for the three things that the unprivileged agent cannot do
+//! itself, each started by a unit of ours (`raftctl-event@`, `raftctl@`, `raftctl-fence@`).
+//!
+//! Guarantees: a verb gets one argument, which follows a grammar BEFORE anything is opened; there
+//! is no option, since the agent chooses the instance name of a unit and so the argument. Every
+//! path is fixed here or comes from a file that only root can write.
+//!
+//! Does not: decide when something happens (the agent, or systemd, starts the unit), or read its
+//! environment.
+
+pub mod event;
+mod fence;
+mod release;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use crate::exit::{Exit, Failure};
+
+const USAGE: &str = "\
+Usage: raftctl-helper VERB ARGUMENT
+
+Runs as root, started by units of raftctl. There is no reason to call it by hand.
+
+Verbs:
+  event NODE:EVENT   run the event script of a node
+  release NODE       after its agent: stop what ran, say that it has stopped
+  fence NODE         kill what did not stop in time
+";
+
+/// Runs the verb of this process.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut words: Vec<&str> = Vec::new();
+    for argument in &arguments {
+        match argument.to_str() {
+            Some(word) => words.push(word),
+            None => return complain("", &usage(format!("argument {argument:?} is not text"))),
+        }
+    }
+    if let ["--help"] = words[..] {
+        let _ = write!(std::io::stdout(), "{USAGE}\nExit statuses:\n{}", statuses());
+        return Exit::Ok.into();
+    }
+    match dispatch(&words) {
+        Ok(()) => Exit::Ok.into(),
+        Err(failure) => complain(&words.join(" "), &failure),
+    }
+}
+
+/// One verb, one argument.
+fn dispatch(words: &[&str]) -> Result<(), Failure> {
+    match words {
+        ["event", instance] => event::run(&argument(instance)?),
+        ["release", node] => release::run(&argument(node)?),
+        ["fence", node] => fence::run(&argument(node)?),
+        ["event" | "release" | "fence", ..] => Err(usage("expected exactly one argument")),
+        [verb, ..] => Err(usage(format!("unknown verb {verb:?}, expected event, release, fence"))),
+        [] => Err(usage("no verb, expected event, release or fence")),
+    }
+}
+
+/// The argument, which follows its grammar.
+fn argument<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|error: T::Err| usage(error.to_string()))
+}
+
+fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Usage, message)
+}
+
+fn statuses() -> String {
+    Exit::table(false) + &Exit::table(true)
+}
+
+fn complain(what: &str, failure: &Failure) -> ExitCode {
+    for line in failure.message.lines() {
+        let _ = writeln!(std::io::stderr(), "raftctl-helper {what}: {line}");
+    }
+    failure.exit.into()
+}
