@@ -18,7 +18,7 @@ use crate::core::authority::{Enforcement, Timing};
 use crate::core::state::ClusterState;
 use crate::dbus::describe::Describe;
 use crate::dbus::private;
-use crate::events::{self, Occurrence, Scripts, ScriptsConfig};
+use crate::events::{self, Backend, Occurrence, Scripts, ScriptsConfig};
 use crate::exit::Exit;
 use crate::limits;
 use crate::node::disk::DiskWorker;
@@ -229,6 +229,9 @@ fn scripts_config(config: &Config) -> ScriptsConfig {
         scripts: config.events.scripts.clone(),
         timeout: config.events.timeout,
         kill_after: config.events.kill_after,
+        demote_timeout: Duration::from_millis(1500),
+        fence_after: None,
+        backend: Backend::Process,
         cluster: config.cluster.name.clone(),
         node: config.node.name.to_string(),
     }
@@ -252,6 +255,7 @@ fn occurrence(consequence: &Consequence, status: &NodeStatus) -> Occurrence {
     let leader = status.leader_member();
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Occurrence {
+        number: consequence.number,
         event: consequence.script.event,
         role: consequence.script.role,
         old_role: consequence.script.old_role,
