@@ -33,7 +33,8 @@ fn limits(
         orders,
     };
     let limits = patience.limits(started, part);
-    let seconds = |at: Instant| (at - (started - Duration::from_secs(1000))).as_secs_f64() - 1000.0;
+    let base = started - Duration::from_secs(1000);
+    let seconds = |at: Instant| ((at - base).as_millis() as f64 - 1e6) / 1e3;
     (seconds(limits.terminate), seconds(limits.kill), limits.cause)
 }
 
