@@ -17,7 +17,7 @@ NODE ?=
 # Arguments of the benchmark, for example BENCH="--trials 100 kill".
 BENCH ?=
 
-.PHONY: help launch stop status logs test build clean clean-all bench sim fmt lint
+.PHONY: help launch stop status logs test build deb clean clean-all bench sim fmt lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test: ## run the whole test suite; as root, install what it needs first
 
 build: ## build the programs into target/release
 	@scripts/build.sh
+
+deb: ## build the Debian package into target/deb (DEB_PROFILE=dev: quickly, from a debug build)
+	@scripts/deb.sh
 
 clean: ## stop the local cluster and remove its state
 	@scripts/cluster.sh clean

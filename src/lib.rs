@@ -5,8 +5,8 @@
 //!
 //! | floor | modules | rule |
 //! |---|---|---|
-//! | 5 | `daemon`, `cli`, `helper`, `exit` | composition roots; the CLI is an honest D-Bus client |
-//! | 4 | `dbus`, `events` | surfaces: they translate, they decide nothing |
+//! | 5 | `daemon`, `cli`, `generator`, `helper`, `exit` | composition roots |
+//! | 4 | `dbus`, `events`, `systemd` | surfaces: they translate, they decide nothing |
 //! | 3 | `node` | one task owns the replica; everybody else holds a handle |
 //! | 2 | `storage`, `transport` | files and fsync; sockets and frames |
 //! | 1 | `consensus` | the only folder that names the raft crate; synchronous |
@@ -20,8 +20,10 @@ pub mod daemon;
 pub mod dbus;
 pub mod events;
 pub mod exit;
+pub mod generator;
 pub mod helper;
 pub mod limits;
 pub mod node;
 pub mod storage;
+pub mod systemd;
 pub mod transport;

@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+mod host;
+
+pub use host::*;
+
 /// Largest frame payload accepted from or sent to a peer, in bytes.
 /// At the limit: the frame is refused before anything is allocated and the connection is closed.
 pub const FRAME_PAYLOAD_MAX_BYTES: usize = 8 << 20;
@@ -19,6 +23,22 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Inbound connections that have not completed the handshake.
 /// At the limit: the oldest waiting one is closed.
 pub const HANDSHAKING_CONNECTIONS_MAX: usize = 64;
+
+/// Announcements of releases that wait for the driver's answer.
+/// At the limit: a new one is closed without an answer and counted; its sender tries again.
+pub const ANNOUNCEMENTS_WAITING_MAX: usize = 16;
+
+/// Announcements of releases handed to the driver in a second. Six members that all crashed and
+/// announce every few milliseconds are below it. At the limit: as for
+/// [`ANNOUNCEMENTS_WAITING_MAX`].
+pub const ANNOUNCEMENTS_PER_SECOND: u32 = 500;
+
+/// Announcements that may come at once after a quiet time. At the limit: as for
+/// [`ANNOUNCEMENTS_WAITING_MAX`].
+pub const ANNOUNCEMENTS_BURST: u32 = 50;
+
+/// How long the driver may take to answer an announcement. At the limit: closed without an answer.
+pub const ANNOUNCEMENT_ANSWER: Duration = Duration::from_millis(500);
 
 /// Messages waiting for one connection of one peer.
 /// At the limit: the new message is dropped (Raft retries) and counted.
@@ -179,10 +199,6 @@ pub const PENDING_READS_MAX: usize = 4096;
 /// Proposals waiting for commit. At the limit: a new proposal is refused as busy.
 pub const PENDING_PROPOSALS_MAX: usize = 8192;
 
-/// Released invocations that the replicated state remembers, so that a late activation of one is
-/// void. At the limit: the oldest is forgotten; its activation would then end by its bound.
-pub const DEAD_INVOCATIONS_MAX: usize = 32;
-
 /// Members of a cluster. At the limit: configuration refused.
 pub const MEMBERS_MAX: usize = 7;
 
@@ -334,6 +350,7 @@ const _: () = {
     assert!(DRIVER_DRAIN_EVENTS <= DRIVER_QUEUE_EVENTS);
     assert!(CLIENT_CALL_TIMEOUT.as_millis() > 2 * REMOTE_STATUS_TIMEOUT.as_millis());
     assert!(HANDSHAKE_PAYLOAD_MAX_BYTES < FRAME_PAYLOAD_MAX_BYTES);
+    assert!(ANNOUNCEMENT_ANSWER.as_millis() < HANDSHAKE_TIMEOUT.as_millis());
     assert!(HANDSHAKE_PAYLOAD_MAX_BYTES <= CONTROL_PAYLOAD_MAX_BYTES);
     assert!(CONTROL_PAYLOAD_MAX_BYTES <= INBOUND_CONTROL_BYTES);
     // A frame of the largest size, with the most entries, can be paid for.
@@ -345,7 +362,10 @@ const _: () = {
         (MEMBERS_MAX - 1)
             * (INBOUND_BULK_BYTES / INBOUND_BULK_MESSAGE_MIN_BYTES
                 + INBOUND_CONTROL_BYTES / INBOUND_CONTROL_MESSAGE_MIN_BYTES)
+            + ANNOUNCEMENTS_WAITING_MAX
             < DRIVER_QUEUE_EVENTS
     );
     assert!(SCRIPT_OUTPUT_MAX_BYTES <= SCRIPT_READ_BYTES);
+    assert!(HOST_POLL.as_nanos() < HOST_WATCH.as_nanos());
+    assert!(HOST_CALL_TIMEOUT.as_nanos() < HOST_JOB_TIMEOUT.as_nanos());
 };

@@ -57,7 +57,7 @@ fn answer(case: &str) -> String {
 }
 
 fn summary(config: &Config) -> String {
-    let Config { node, cluster, raft, events, log } = config;
+    let Config { node, cluster, raft, authority, events, log } = config;
     let mut text = String::new();
     let members = cluster.members.iter().map(|m| format!("{}={}@{}", m.id, m.name, m.address));
     let members: Vec<String> = members.collect();
@@ -66,6 +66,7 @@ fn summary(config: &Config) -> String {
     writeln!(text, "  state {:?} run {:?}", node.state_directory, node.runtime_directory).unwrap();
     writeln!(text, "  cluster {}: {}", cluster.name, members.join(" ")).unwrap();
     writeln!(text, "  {raft:?}").unwrap();
+    writeln!(text, "  {authority:?}").unwrap();
     writeln!(text, "  {events:?}").unwrap();
     write!(text, "  {log:?}").unwrap();
     text

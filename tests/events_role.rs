@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use raftctl::core::role::{Action, Rule, TABLE};
+use raftctl::core::role::{Rule, TABLE};
 
 #[test]
 fn the_role_table_is_the_committed_one() {
@@ -41,13 +41,8 @@ fn render() -> String {
 }
 
 fn actions(rule: &Rule) -> String {
-    let words = rule.actions.iter().map(|action| match action {
-        Action::RunScript(event) => format!("run {event}"),
-        Action::EmitRoleChanged => "emit".to_owned(),
-        other => format!("{other:?}"),
-    });
-    let words = words.collect::<Vec<_>>().join(", ");
-    if words.is_empty() { ".".to_owned() } else { words }
+    let words: Vec<String> = rule.scripts.iter().map(|event| format!("run {event}")).collect();
+    if words.is_empty() { ".".to_owned() } else { words.join(", ") }
 }
 
 fn line(text: &mut String, [from, observed, to, actions, comment]: [&str; 5]) {

@@ -9,7 +9,8 @@ use super::keys::Kind;
 use super::nodes::{self, Places};
 use super::reader::{self, Bad, Field, Origin, Reader, Section};
 use super::{
-    Cluster, Config, EventName, Events, Log, LogFormat, LogLevel, LogTarget, Member, Node, timing,
+    Cluster, Config, EventName, Events, Log, LogFormat, LogLevel, LogTarget, Member, Node,
+    authority, timing,
 };
 use crate::core::id::is_valid_name;
 use crate::core::{Address, NodeId, NodeName};
@@ -45,11 +46,12 @@ fn document<'a>(
 ) -> Result<Vec<Config>, Bad> {
     let sections = reader.sections(root);
     let section = |kind| sections.get(kind).cloned().unwrap_or_else(|| Section::absent(kind));
-    for kind in ["cluster", "raft", "events", "log"] {
+    for kind in ["cluster", "raft", "authority", "events", "log"] {
         reader.check_keys(&section(kind), &[]);
     }
     let cluster = cluster(reader, &section("cluster"));
     let raft = timing::raft(reader, &section("raft"));
+    let authority = authority::authority(reader, &section("authority"), raft);
     let events = events(reader, &section("events"), no_events(), places);
     let log = log(reader, &section("log"), places);
     let nodes = match sections.get("nodes") {
@@ -60,9 +62,15 @@ fn document<'a>(
             node.and_then(|node| Ok(vec![(node, events.clone()?)]))
         }
     };
-    let (cluster, raft, log) = (cluster?, raft?, log?);
-    let config =
-        |(node, events)| Config { node, cluster: cluster.clone(), raft, events, log: log.clone() };
+    let (cluster, raft, authority, log) = (cluster?, raft?, authority?, log?);
+    let config = |(node, events)| Config {
+        node,
+        cluster: cluster.clone(),
+        raft,
+        authority,
+        events,
+        log: log.clone(),
+    };
     Ok(nodes?.into_iter().map(config).collect())
 }
 

@@ -31,6 +31,10 @@ pub enum Kind {
     Level,
     /// A log format.
     Format,
+    /// What happens when a demotion takes too long.
+    OnDemoteTimeout,
+    /// Who enforces the end of an activation.
+    Enforcement,
 }
 
 impl Kind {
@@ -44,6 +48,8 @@ impl Kind {
             Kind::Members => "table of addresses",
             Kind::Level => "level",
             Kind::Format => "format",
+            Kind::OnDemoteTimeout => "action",
+            Kind::Enforcement => "enforcement",
         }
     }
 
@@ -60,6 +66,8 @@ impl Kind {
             Kind::Members => "a table such as { n1 = \"192.0.2.1:7100\", n2 = \"192.0.2.2:7100\" }",
             Kind::Level => "one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
             Kind::Format => "\"text\" or \"json\"",
+            Kind::OnDemoteTimeout => "one of \"none\", \"kill\", \"reboot\"",
+            Kind::Enforcement => "\"systemd\" or \"none\"",
         }
     }
 }
@@ -93,12 +101,13 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "nodes", doc: "Several local nodes in one file: [nodes.NAME] as [node]." },
     Section { name: "cluster", doc: "The cluster and its members; the same on every host." },
     Section { name: "raft", doc: "Timing of the election; the same on every host." },
+    Section { name: "authority", doc: "How long this host may take to give up being active." },
     Section { name: "events", doc: "Scripts that run when the role of this node changes." },
     Section { name: "log", doc: "What the agent writes about itself, and where." },
 ];
 
 /// Sections that later versions will know; refused until then, so that nobody believes they work.
-pub const RESERVED: &[&str] = &["fence", "http", "health", "authority", "kv"];
+pub const RESERVED: &[&str] = &["fence", "http", "health", "kv"];
 
 /// Every key.
 pub const KEYS: &[Key] = &[
@@ -163,6 +172,45 @@ pub const KEYS: &[Key] = &[
         Some("twice election_min, which is 400ms"),
         "Latest moment for a follower to ask for votes; at least one and a half times \
          election_min, at most 10min, a multiple of 10ms.",
+    ),
+    key(
+        "authority",
+        "demote_timeout",
+        Kind::Duration,
+        Some("1500ms"),
+        "How long raftctl-leader@NAME.target may take to stop when this node loses its authority; \
+         500ms to 10min. The others wait for it before one of them becomes active.",
+    ),
+    key(
+        "authority",
+        "watchdog",
+        Kind::Duration,
+        Some("500ms, or two and a half times election_min if that is longer"),
+        "How long the agent may be stuck before systemd kills it, which stops the target too; \
+         100ms to 5min, at least election_min and twice the sum of grace and 10ms.",
+    ),
+    key(
+        "authority",
+        "grace",
+        Kind::Duration,
+        Some("100ms"),
+        "How long after losing its authority the agent may take to have the stop of the target \
+         acknowledged before it is killed; 10ms to 1min.",
+    ),
+    key(
+        "authority",
+        "on_demote_timeout",
+        Kind::OnDemoteTimeout,
+        Some("kill"),
+        "What happens to a target that has not stopped after demote_timeout: its processes are \
+         killed, the host is rebooted, or nothing; then no other node becomes active.",
+    ),
+    key(
+        "authority",
+        "enforcement",
+        Kind::Enforcement,
+        Some("systemd if it started the agent, none otherwise"),
+        "Who stops the target when the agent cannot.",
     ),
     script("leader", "Script that runs when this node becomes leader. None by default."),
     script("follower", "Script that runs when this node becomes follower. None by default."),

@@ -8,6 +8,7 @@
 //! It does not look at the file system: whether a script exists or a directory can be written is
 //! for those who use it.
 
+mod authority;
 mod digest;
 mod error;
 mod events;
@@ -43,6 +44,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// Timing of the election.
     pub raft: Raft,
+    /// How long this host may take to give up, and who enforces it.
+    pub authority: Authority,
     /// Event scripts.
     pub events: Events,
     /// What the agent writes about itself.
@@ -110,6 +113,57 @@ pub struct Raft {
     pub election_min: Duration,
     /// Latest moment for a follower to ask for votes.
     pub election_max: Duration,
+}
+
+/// `[authority]`: D, W and G of the design, in whole milliseconds, with
+/// `2 * (grace + TICK) <= watchdog` and `election_min <= watchdog`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// How long the leader target may take to stop (D).
+    pub demote_timeout: Duration,
+    /// `WatchdogSec=` of the agent (W).
+    pub watchdog: Duration,
+    /// How long after the end of its lease an agent may take to have the stop acknowledged (G).
+    pub grace: Duration,
+    /// What happens when the leader target has not stopped after `demote_timeout`.
+    pub on_demote_timeout: OnDemoteTimeout,
+    /// Who enforces all this; `None`: whoever started the agent tells.
+    pub enforcement: Option<Enforcement>,
+}
+
+/// What happens when the leader target has not stopped in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDemoteTimeout {
+    /// Nothing: nobody else is promoted until it has stopped, or an operator says so.
+    None,
+    /// Its processes are killed.
+    Kill,
+    /// The host is rebooted, at once.
+    Reboot,
+}
+
+impl OnDemoteTimeout {
+    /// All of them, the mildest first.
+    pub const ALL: [OnDemoteTimeout; 3] =
+        [OnDemoteTimeout::None, OnDemoteTimeout::Kill, OnDemoteTimeout::Reboot];
+
+    /// The word in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OnDemoteTimeout::None => "none",
+            OnDemoteTimeout::Kill => "kill",
+            OnDemoteTimeout::Reboot => "reboot",
+        }
+    }
+}
+
+/// Who stops the leader target when the agent does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforcement {
+    /// systemd, by watchdog, `BindsTo=` and the fence.
+    Systemd,
+    /// Nobody.
+    None,
 }
 
 /// `[events]`.

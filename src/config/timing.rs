@@ -96,13 +96,14 @@ fn ceil_to_tick(d: Duration) -> Duration {
     Duration::from_millis((d.as_millis() as u64).div_ceil(10) * 10)
 }
 
-fn describe(value: Duration, field: Option<&Field<Duration>>) -> String {
+/// A value for messages, which say when it was not given.
+pub(super) fn describe(value: Duration, field: Option<&Field<Duration>>) -> String {
     let by_default = if field.is_none() { " by default" } else { "" };
     format!("{}{by_default}", show(value))
 }
 
 /// A duration as it would be written in the file.
-fn show(duration: Duration) -> String {
+pub(super) fn show(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 

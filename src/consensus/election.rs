@@ -55,6 +55,7 @@ pub(super) struct Election {
     restart_lease_until: Instant,
     /// The newest vote request of each peer that came inside the lease. At most one per member.
     parked: BTreeMap<u64, Message>,
+    eligible: bool,
 }
 
 impl Election {
@@ -75,6 +76,7 @@ impl Election {
             fast_started: None,
             restart_lease_until: if fresh { now } else { now + timing.election_min },
             parked: BTreeMap::new(),
+            eligible: true,
         };
         election.campaign_at = now + election.random_timeout();
         election
@@ -87,7 +89,13 @@ impl Election {
     }
 
     pub(super) fn campaign_at(&self) -> Instant {
-        self.campaign_at
+        // One that should not lead leaves two full rounds to the others.
+        let last = if self.eligible { Duration::ZERO } else { self.timing.election_max * 2 };
+        self.campaign_at + last
+    }
+
+    pub(super) fn set_eligible(&mut self, eligible: bool) {
+        self.eligible = eligible;
     }
 
     /// `leader` was heard in the current term: wait for it again, the lowest rank shortest. Unless

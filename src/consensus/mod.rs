@@ -10,6 +10,7 @@
 mod convert;
 mod election;
 mod guard;
+mod leadership;
 mod log_view;
 mod output;
 mod ready;

@@ -62,6 +62,11 @@ impl Replica {
         self.raw.mut_store().compact(index);
     }
 
+    /// Whether [`Replica::ready`] has something.
+    pub fn has_ready(&mut self) -> bool {
+        self.raw.has_ready()
+    }
+
     /// What this turn asks for; `None` when there is nothing to do.
     pub fn ready(&mut self) -> Option<Output> {
         let mut output = Output::default();

@@ -17,9 +17,7 @@ use super::election::{Election, Timing};
 use super::guard::Refused;
 use super::log_view::LogView;
 use super::output::{Position, RaftRole};
-use super::settings::{
-    ProposeRefused, Recovered, ReplicaConfig, StartRefused, TransferRefused, engine_config,
-};
+use super::settings::{ProposeRefused, Recovered, ReplicaConfig, StartRefused, engine_config};
 use crate::core::message::{Entry, Kind, Message};
 use crate::core::{Index, Instant, NodeId, Term};
 use crate::limits;
@@ -44,6 +42,7 @@ pub struct Replica {
     pub(super) handed_vote: (Term, u64),
     pub(super) number: u64,
     pub(super) snapshots_sent: BTreeMap<u64, Instant>,
+    pub(super) heartbeat_at: Instant,
 }
 
 impl Replica {
@@ -96,6 +95,7 @@ impl Replica {
             handed_vote: (hard_state.term, hard_state.vote),
             number: 0,
             snapshots_sent: BTreeMap::new(),
+            heartbeat_at: now,
         })
     }
 
@@ -216,6 +216,10 @@ impl Replica {
     pub fn tick(&mut self, now: Instant) {
         self.advance(now);
         self.retry_lost_snapshots();
+        if self.raw.raft.state == StateRole::Leader && now >= self.heartbeat_at {
+            // The owner had no round of its own to send.
+            self.heartbeat(now, None);
+        }
         if self.election.has_parked() && !self.in_vote_lease() {
             self.step_parked();
         }
@@ -244,8 +248,7 @@ impl Replica {
             if raft.prs().iter().len() == 1 {
                 return ticks(quorum);
             }
-            let heartbeat = raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed());
-            return ticks(heartbeat.min(quorum));
+            return ticks(quorum).min(self.heartbeat_at);
         }
         let mut next = self.election.campaign_at();
         if let Some(until) = self.lease_until().filter(|_| self.election.has_parked()) {
@@ -254,7 +257,7 @@ impl Replica {
         if self.may_campaign() { next } else { next.max(self.now + self.config.tick) }
     }
 
-    fn advance(&mut self, now: Instant) {
+    pub(super) fn advance(&mut self, now: Instant) {
         if now <= self.now {
             return;
         }
@@ -357,29 +360,5 @@ impl Replica {
         message.set_entries(entries.into());
         self.raw.step(message).map_err(|_| ProposeRefused::Busy)?;
         Ok((first, self.raw.raft.term))
-    }
-
-    /// Asks for a linearizable read point (thesis 6.4). `context` must be unique; without a leader,
-    /// or before its first commit, the request is silently lost: use a deadline.
-    pub fn read(&mut self, now: Instant, context: u64) {
-        self.advance(now);
-        self.raw.read_index(context.to_be_bytes().to_vec());
-    }
-
-    /// Starts handing leadership to `to` (thesis 3.10).
-    pub fn transfer(&mut self, now: Instant, to: NodeId) -> Result<(), TransferRefused> {
-        self.advance(now);
-        let raft = &self.raw.raft;
-        if raft.state != StateRole::Leader {
-            return Err(TransferRefused::NotLeader);
-        }
-        if to == self.config.id || !raft.prs().conf().voters().contains(to.0) {
-            return Err(TransferRefused::BadTarget);
-        }
-        if raft.lead_transferee.is_some() {
-            return Err(TransferRefused::InProgress);
-        }
-        self.raw.transfer_leader(to.0);
-        Ok(())
     }
 }

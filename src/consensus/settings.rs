@@ -113,7 +113,8 @@ pub(super) fn engine_config(config: &ReplicaConfig, applied: Index) -> raft::Con
         id: config.id.0,
         applied,
         election_tick: ticks(config.election_min),
-        heartbeat_tick: ticks(config.heartbeat),
+        // As late as the engine allows: our own rounds are the heartbeats (DESIGN 8).
+        heartbeat_tick: ticks(config.election_min) - 1,
         // The engine's own timer never fires; ours is in `election`.
         min_election_tick: usize::MAX / 4,
         max_election_tick: usize::MAX / 2,

@@ -51,6 +51,14 @@ pub struct ClusterId(pub [u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub [u8; 16]);
 
+/// Identity of one run of an agent: systemd's `$INVOCATION_ID`, or random.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Invocation(pub [u8; 16]);
+
+/// Identity of an installed system, as machine-id(5) has it. Never told to anybody.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MachineId(pub [u8; 16]);
+
 macro_rules! hex_identity {
     ($name:ident, $what:literal) => {
         impl fmt::Display for $name {
@@ -102,6 +110,8 @@ macro_rules! hex_identity {
 
 hex_identity!(ClusterId, "cluster identity");
 hex_identity!(Incarnation, "incarnation");
+hex_identity!(Invocation, "invocation");
+hex_identity!(MachineId, "machine-id");
 
 /// Name of a node, which is also its systemd instance name and the last element of its bus name.
 ///

@@ -7,10 +7,14 @@ pub mod authority;
 pub mod command;
 pub mod id;
 pub mod message;
+pub mod release;
 pub mod rng;
 pub mod role;
+pub mod secret;
 pub mod state;
 pub mod time;
 
-pub use id::{Address, ClusterId, Incarnation, Index, NodeId, NodeName, Term, Token};
+pub use id::{
+    Address, ClusterId, Incarnation, Index, Invocation, MachineId, NodeId, NodeName, Term, Token,
+};
 pub use time::{Instant, Reading};

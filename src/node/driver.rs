@@ -16,13 +16,19 @@ use super::machine::StateMachine;
 use super::node::Node;
 use super::status::{Change, NodeStatus};
 use super::timer::Timer;
+use crate::core::authority::Order;
+use crate::core::command::Release;
 use crate::core::{Instant, NodeId, NodeName};
 use crate::limits;
 use crate::storage::LogStore;
-use crate::transport::{PeerEvent, TransportHandle};
+use crate::transport::{AnnouncementReply, PeerEvent, TransportHandle};
 
 /// Carries out a consequence of a role change.
 pub type Act = Box<dyn FnMut(&Consequence, &NodeStatus) + Send>;
+
+/// Tells the supervisor that the loop runs, if it is time and before the second instant, from which
+/// on it must not; returns when to be called again.
+pub type Ping = Box<dyn FnMut(Instant, Option<Instant>) -> Option<Instant> + Send>;
 
 /// What the floors above do with what the node says. Called in the driver: must not block.
 pub struct Surfaces {
@@ -30,6 +36,10 @@ pub struct Surfaces {
     pub act: Act,
     /// The text that a peer gets when it asks for this node's status.
     pub describe: fn(&NodeStatus) -> String,
+    /// Carries out an order to the host, or hands it on.
+    pub order: Box<dyn FnMut(Order) + Send>,
+    /// Tells the supervisor that the loop runs.
+    pub ping: Ping,
     /// Ends the process: the disk failed.
     pub fatal: Fatal,
 }
@@ -42,12 +52,16 @@ pub struct Driver<M> {
     disk: Disk,
     timer: Timer,
     requests: mpsc::Receiver<Request>,
+    /// What the surfaces report: the host, the scripts.
+    reports: mpsc::Receiver<Event>,
     status: watch::Sender<Arc<NodeStatus>>,
     changes: broadcast::Sender<Change>,
     surfaces: Surfaces,
     next_request: u64,
     transfers: BTreeMap<RequestId, oneshot::Sender<Result<NodeName, TransferError>>>,
     remote: BTreeMap<u64, Remote>,
+    announcements: BTreeMap<RequestId, AnnouncementReply>,
+    next_ping: Option<Instant>,
     stopped: bool,
 }
 
@@ -66,6 +80,7 @@ impl<M: StateMachine> Driver<M> {
         worker: DiskWorker<L, S>,
         transport: TransportHandle,
         peers: mpsc::Receiver<PeerEvent>,
+        reports: mpsc::Receiver<Event>,
         mut surfaces: Surfaces,
     ) -> std::io::Result<(Self, NodeHandle)>
     where
@@ -85,12 +100,15 @@ impl<M: StateMachine> Driver<M> {
             disk,
             timer: Timer::new()?,
             requests,
+            reports,
             status,
             changes,
             surfaces,
             next_request: 0,
             transfers: BTreeMap::new(),
             remote: BTreeMap::new(),
+            announcements: BTreeMap::new(),
+            next_ping: None,
             stopped: false,
         };
         Ok((driver, handle))
@@ -105,6 +123,7 @@ impl<M: StateMachine> Driver<M> {
             tokio::select! {
                 biased;
                 Some(event) = self.disk.events.recv() => self.handle(event, &mut effects),
+                Some(event) = self.reports.recv() => self.handle(event, &mut effects),
                 Some(event) = self.peers.recv() => self.peer_event(event, &mut effects),
                 Some(request) = self.requests.recv() => self.request(request, &mut effects),
                 () = self.timer.wait(deadline) => {}
@@ -124,6 +143,8 @@ impl<M: StateMachine> Driver<M> {
     fn take_waiting(&mut self, effects: &mut Vec<Effect>) {
         for _ in 0..limits::DRIVER_DRAIN_EVENTS {
             if let Ok(event) = self.disk.events.try_recv() {
+                self.handle(event, effects);
+            } else if let Ok(event) = self.reports.try_recv() {
                 self.handle(event, effects);
             } else if let Ok(event) = self.peers.try_recv() {
                 self.peer_event(event, effects);
@@ -146,11 +167,12 @@ impl<M: StateMachine> Driver<M> {
         for effect in effects.drain(..) {
             self.carry_out(effect);
         }
+        self.next_ping = (self.surfaces.ping)(now.boot, self.node.ping_until());
     }
 
     fn next_deadline(&self) -> Instant {
         let remote = self.remote.values().map(|r| r.deadline);
-        remote.fold(self.node.next_deadline(), Instant::min)
+        remote.chain(self.next_ping).fold(self.node.next_deadline(), Instant::min)
     }
 
     fn peer_event(&mut self, event: PeerEvent, effects: &mut Vec<Effect>) {
@@ -172,7 +194,20 @@ impl<M: StateMachine> Driver<M> {
                     let _ = remote.reply.send(Ok(status));
                 }
             }
+            PeerEvent::Release { from, release, .. } => {
+                self.handle(Event::Release { from: Some(from), request: None, release }, effects);
+            }
+            PeerEvent::Announced { release, reply } => self.announced(release, reply, effects),
         }
+    }
+
+    fn announced(&mut self, release: Release, reply: AnnouncementReply, effects: &mut Vec<Effect>) {
+        // Those that nobody waits for any more give their place back.
+        self.announcements.retain(|_, reply| !reply.is_closed());
+        let request = RequestId(self.fresh_number());
+        self.announcements.insert(request, reply);
+        let event = Event::Release { from: None, request: Some(request), release };
+        self.handle(event, effects);
     }
 
     fn request(&mut self, request: Request, effects: &mut Vec<Effect>) {
@@ -249,7 +284,10 @@ impl<M: StateMachine> Driver<M> {
                 let _ = self.changes.send(change);
             }
             Effect::Act(consequence) => (self.surfaces.act)(&consequence, self.node.status()),
-            Effect::Host(_) | Effect::Announce { .. } => {}
+            Effect::Announce { to, release } => {
+                self.transport.send_release(to, release);
+            }
+            Effect::Host(order) => (self.surfaces.order)(order),
             Effect::Warn(text) => tracing::warn!("{text}, ignoring"),
             Effect::Stopped => self.stopped = true,
         }
@@ -263,10 +301,18 @@ impl<M: StateMachine> Driver<M> {
     }
 
     fn answer(&mut self, request: RequestId, answer: Answer) {
-        if let Answer::Transferred(result) = answer
-            && let Some(reply) = self.transfers.remove(&request)
-        {
-            let _ = reply.send(result);
+        match answer {
+            Answer::Transferred(result) => {
+                if let Some(reply) = self.transfers.remove(&request) {
+                    let _ = reply.send(result);
+                }
+            }
+            Answer::Release(outcome) => {
+                if let Some(reply) = self.announcements.remove(&request) {
+                    reply.send(outcome);
+                }
+            }
+            _ => {}
         }
     }
 }

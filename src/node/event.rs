@@ -12,6 +12,8 @@ use crate::core::state::ClusterState;
 use crate::core::{Incarnation, Index, NodeId, NodeName, Term, Token};
 use crate::transport::Known;
 
+pub use crate::core::release::ReleaseOutcome;
+
 use super::handle::TransferError;
 use super::status::{Change, NodeStatus};
 
@@ -126,19 +128,6 @@ pub enum Answer {
     Release(ReleaseOutcome),
     /// Result of a takeover: the token it declared over, or why not.
     TakenOver(Result<Token, String>),
-}
-
-/// What a node says about a release that was sent to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ReleaseOutcome {
-    /// The replicated state knows no activation of it that is not released: nothing is left to do.
-    Over,
-    /// Proposed; ask again to learn what became of it.
-    Proposed,
-    /// This node does not lead, or does not know the newest state: ask the others, and again.
-    NotLeader,
-    /// The secret is not the one whose hash stands in the activation. Changes nothing.
-    Forged,
 }
 
 /// Something to do on the host because of a role change, with what it needs to know.

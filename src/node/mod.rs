@@ -3,6 +3,7 @@
 //! [`Node`] is the synchronous whole: events in, ordered effects out. `driver` runs it over real
 //! disks and sockets; the simulator runs the same value over simulated ones.
 
+mod authority;
 pub mod clock;
 pub mod disk;
 mod disk_thread;
@@ -14,6 +15,7 @@ pub mod handle;
 pub mod machine;
 #[expect(clippy::module_inception, reason = "the node is what this floor is about")]
 mod node;
+mod peers;
 mod publish;
 mod recover;
 pub mod status;

@@ -10,12 +10,14 @@
 use std::collections::BTreeMap;
 
 use crate::consensus::{Refused, Replica};
-use crate::core::authority::Timing;
-use crate::core::message::{Entry, Kind, Message};
+use crate::core::authority::{Authority, Me, Timing};
+use crate::core::message::Entry;
+use crate::core::secret::Key;
 use crate::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Reading, Term};
 use crate::limits;
 use crate::transport::Known;
 
+use super::authority::Duties;
 use super::event::{Answer, Effect, Event, RequestId};
 use super::flush::Flush;
 use super::machine::StateMachine;
@@ -50,8 +52,8 @@ pub struct NodeConfig {
     pub cluster_id_proposal: [u8; 16],
     /// 16 bytes: this instance on this machine (DESIGN 5.10).
     pub machine: [u8; 16],
-    /// The secret that releases this invocation; whoever has the state directory can derive it.
-    pub release_secret: [u8; 32],
+    /// The key of the state directory, from which the secrets of releases are derived.
+    pub release_key: Key,
     /// The timing of leases and bounds; its E is also how long a transfer may take.
     pub timing: Timing,
     /// Applied entries kept in the log for lagging followers.
@@ -67,7 +69,7 @@ pub(super) struct Pending {
 /// A peer with a complete handshake.
 pub(super) struct Peer {
     pub incarnation: Incarnation,
-    process: u64,
+    pub(super) process: u64,
 }
 
 /// One node of the cluster.
@@ -82,18 +84,26 @@ pub struct Node<M> {
     pub(super) transfer: Option<Transfer>,
     pub(super) duty_until: Index,
     pub(super) published: Published,
-    pub(super) stopping: Option<Instant>,
+    pub(super) stopping: bool,
+    /// When a stop goes on although the cluster was not told everything.
+    pub(super) stop_by: Option<Instant>,
     pub(super) stopped: bool,
     pub(super) handing_over: bool,
-    processes: BTreeMap<NodeId, u64>,
-    last_refused: Option<(u64, std::mem::Discriminant<Refused>)>,
+    pub(super) authority: Authority,
+    pub(super) duty: Duties,
+    /// The bound of the record has passed, as of this turn.
+    pub(super) bound_passed: bool,
+    /// When this turn began.
+    pub(super) now: Instant,
+    pub(super) processes: BTreeMap<NodeId, u64>,
+    pub(super) last_refused: Option<(u64, std::mem::Discriminant<Refused>)>,
     durable: Index,
     compacted: Index,
-    quorum_seen: bool,
-    known: Known,
-    known_at: Option<Index>,
-    refused: u64,
-    dropped_busy: u64,
+    pub(super) quorum_seen: bool,
+    pub(super) known: Known,
+    pub(super) known_at: Option<Index>,
+    pub(super) refused: u64,
+    pub(super) dropped_busy: u64,
 }
 
 impl<M: StateMachine> Node<M> {
@@ -101,7 +111,12 @@ impl<M: StateMachine> Node<M> {
     pub fn new(config: NodeConfig, replica: Replica, machine: M, applied: (Index, Term)) -> Self {
         let published = Published::starting(&config, &replica, &machine, applied.0);
         let compacted = replica.first_index() - 1;
+        let me = Me { node: config.id, invocation: config.invocation };
         Node {
+            authority: Authority::new(me, config.timing),
+            duty: Duties::default(),
+            bound_passed: false,
+            now: Instant::default(),
             config,
             replica,
             machine,
@@ -112,7 +127,8 @@ impl<M: StateMachine> Node<M> {
             transfer: None,
             duty_until: 0,
             published,
-            stopping: None,
+            stopping: false,
+            stop_by: None,
             stopped: false,
             handing_over: false,
             processes: BTreeMap::new(),
@@ -184,89 +200,72 @@ impl<M: StateMachine> Node<M> {
                 self.replica.unreachable(peer);
             }
             Event::Silent { peer } => self.replica.leader_lost(now, peer),
-            Event::Persisted { number } => self.persisted(number, effects),
+            Event::Persisted { number } => {
+                self.persisted(number, effects);
+                self.watch_disk(now, true);
+            }
             Event::Fetched { id, entries } => self.replica.fetched(id, entries),
             Event::StateDurable { index } => self.state_durable(index, effects),
             Event::Propose { request, data } => self.propose(now, request, data, effects),
             Event::Transfer { request, to } => self.start_transfer(now, request, to, effects),
             Event::Shutdown => self.start_stopping(now, effects),
-            Event::Host(_)
-            | Event::Acted { .. }
-            | Event::Release { .. }
-            | Event::Suspend { .. }
-            | Event::Takeover { .. } => {}
+            Event::Host(report) => self.authority.report(report),
+            Event::Acted { number } => self.authority.acted(number),
+            Event::Release { from, request, release } => {
+                self.take_release(from, request, release, effects);
+            }
+            Event::Suspend { before } => self.duty.suspended = before,
+            Event::Takeover { request } => self.take_over(request, effects),
         }
     }
 
     /// Runs what time and the handled events ask for, until nothing is left to do now.
     pub fn turn(&mut self, now: impl Into<Reading>, effects: &mut Vec<Effect>) {
-        let now = now.into().boot;
+        let now = now.into();
         if self.stopped {
             return;
         }
-        if now >= self.replica.next_deadline() {
-            self.replica.tick(now);
+        self.now = now.boot;
+        self.lease_round(now);
+        if now.boot >= self.replica.next_deadline() {
+            self.replica.tick(now.boot);
         }
         loop {
-            while let Some(output) = self.replica.ready() {
-                self.flush_turn(output, effects);
-            }
-            if !self.duties(now) {
+            self.settle(now, effects);
+            self.learn(effects);
+            self.publish(effects);
+            // Only now is it known which scripts a demotion has to wait for.
+            if !self.authority.published(self.duty.acts) {
                 break;
             }
         }
-        self.handing_over = self.transfer.is_some();
-        self.check_transfer(now, effects);
-        self.learn(effects);
-        self.publish(effects);
-        self.check_stopping(now, effects);
+        self.watch_disk(now.boot, false);
+        self.announce(now.boot, effects);
+        self.check_stopping(now.boot, effects);
+    }
+
+    /// Replica, authority and duties, until none of them has anything to do now.
+    fn settle(&mut self, now: Reading, effects: &mut Vec<Effect>) {
+        loop {
+            self.lease_round(now);
+            while let Some(output) = self.replica.ready() {
+                self.flush_turn(output, effects);
+            }
+            self.authority_turn(now, effects);
+            self.handing_over = self.transfer.is_some();
+            self.check_transfer(now.boot, effects);
+            self.yield_if_useless(now.boot);
+            if !self.duties(now.boot) && !self.replica.has_ready() {
+                break;
+            }
+        }
     }
 
     /// When [`Node::turn`] must run even without an event.
     pub fn next_deadline(&self) -> Instant {
-        let own = [self.transfer.as_ref().map(|t| t.deadline), self.stopping];
+        let transfer = self.transfer.as_ref().and_then(|t| t.deadline);
+        let own = [transfer, self.stop_by, self.authority_deadline(self.now)];
         own.into_iter().flatten().fold(self.replica.next_deadline(), Instant::min)
-    }
-
-    fn message(&mut self, now: Instant, message: Message, effects: &mut Vec<Effect>) {
-        let from = message.from;
-        // A disk that does not keep up must not make the queue of writes grow: the leader sends
-        // appends again, heartbeats go on.
-        let appends = message.kind() == Kind::Append && !message.entries.is_empty();
-        if appends && self.flush.writes_waiting() >= limits::DISK_QUEUE_REQUESTS {
-            self.dropped_busy += 1;
-            return;
-        }
-        if let Err(refused) = self.replica.step(now, message) {
-            self.refused += 1;
-            // A line for each new reason, then for powers of two: a broken peer cannot fill a log.
-            let kind = (from, std::mem::discriminant(&refused));
-            if self.refused.is_power_of_two() || self.last_refused != Some(kind) {
-                self.last_refused = Some(kind);
-                let name = self.name_of(NodeId(from));
-                let text =
-                    format!("message from {name} refused ({} so far): {refused}", self.refused);
-                effects.push(Effect::Warn(text));
-            }
-        }
-    }
-
-    fn peer_connected(&mut self, now: Instant, peer: NodeId, info: Peer) {
-        let before = self.processes.insert(peer, info.process);
-        let restarted = before.is_some_and(|process| process != info.process);
-        self.connected.insert(peer, info);
-        if restarted {
-            // Another run of the same node: the one that led is gone.
-            self.replica.leader_lost(now, peer);
-        }
-        if !self.quorum_seen {
-            let voters = self.replica.voters();
-            let here = |id: &&NodeId| **id == self.config.id || self.connected.contains_key(id);
-            if voters.iter().filter(here).count() > voters.len() / 2 {
-                self.quorum_seen = true;
-                self.replica.quorum_reachable(now);
-            }
-        }
     }
 
     fn persisted(&mut self, number: u64, effects: &mut Vec<Effect>) {
@@ -292,6 +291,9 @@ impl<M: StateMachine> Node<M> {
         let snapshot_wanted = output.snapshot_wanted;
         let writes = output.persist.is_some();
         let number = output.number;
+        for read in &output.reads {
+            self.authority.round_confirmed(read.context);
+        }
         let committed = self.flush.turn(output, effects);
         if !writes {
             // Durable at once if nothing written before it is still under way.
@@ -369,17 +371,5 @@ impl<M: StateMachine> Node<M> {
             }
         };
         effects.push(Effect::Answer { request, answer: Answer::Refused { reason: refusal } });
-    }
-
-    fn learn(&mut self, effects: &mut Vec<Effect>) {
-        if self.known_at == Some(self.applied.0) {
-            return; // Only applying changes what is known.
-        }
-        self.known_at = Some(self.applied.0);
-        let known = self.known();
-        if known != self.known {
-            self.known = known.clone();
-            effects.push(Effect::Learn(known));
-        }
     }
 }

@@ -5,8 +5,9 @@
 //! told can read what it was told.
 
 use crate::consensus::{RaftRole, Replica};
+use crate::core::authority::Phase;
 use crate::core::command::MemberKind;
-use crate::core::role::{Action, EventName, Observation, RoleMachine, State};
+use crate::core::role::{EventName, Observation, RoleMachine, State};
 use crate::core::{Index, NodeId, Term};
 
 use super::event::{Consequence, Effect};
@@ -44,6 +45,7 @@ impl Published {
             cluster_id: machine.cluster().cluster_id(),
             role: Role::Follower,
             active: false,
+            phase: Phase::Unknown,
             term: position.term,
             token: machine.cluster().activation().map(|a| a.token()),
             leader: None,
@@ -71,40 +73,43 @@ impl<M: StateMachine> Node<M> {
         let observation = self.observe();
         // A demotion speaks of the activation that ended, whoever is active by now.
         let ended = self.published.role.token();
+        let first = self.published.role.state() == State::Starting;
         let rule = self.published.role.observe(observation);
         let status = &self.published.status;
-        let old = Before { role: status.role, leader: status.leader, term: status.term };
-        if self.refresh_status() {
+        let old = Before {
+            role: status.role,
+            active: status.active,
+            leader: status.leader,
+            term: status.term,
+            first,
+        };
+        if self.refresh_status() || first {
             effects.push(Effect::Publish(Box::new(self.published.status.clone())));
         }
         let new = &self.published.status;
         let reason = self.reason(&old, new);
-        let mut scripts = rule.script_events();
-        for action in rule.actions {
-            match action {
-                Action::EmitRoleChanged => effects.push(Effect::Changed(Change::Role {
-                    old: old.role,
-                    new: new.role,
-                    active: new.active,
-                    term: new.term,
-                    token: new.token,
-                    reason,
-                })),
-                Action::RunScript(_) => effects.extend(scripts.next().map(|script| {
-                    Effect::Act(Consequence {
-                        number: 0,
-                        script,
-                        term: new.term,
-                        token: if script.event == EventName::Follower {
-                            ended.or(new.token)
-                        } else {
-                            new.token
-                        },
-                        leader: new.leader,
-                        reason,
-                    })
-                })),
-            }
+        if (old.role, old.active) != (new.role, new.active) || old.first {
+            effects.push(Effect::Changed(Change::Role {
+                old: old.role,
+                new: new.role,
+                active: new.active,
+                term: new.term,
+                token: new.token,
+                reason,
+            }));
+        }
+        for script in rule.script_events() {
+            self.duty.acts += 1;
+            let is_follower = script.event == EventName::Follower;
+            let token = if is_follower { ended.or(new.token) } else { new.token };
+            effects.push(Effect::Act(Consequence {
+                number: self.duty.acts,
+                script,
+                term: new.term,
+                token,
+                leader: new.leader,
+                reason,
+            }));
         }
         if new.leader != old.leader {
             let change = Change::Leader { old: old.leader, new: new.leader, term: new.term };
@@ -112,18 +117,16 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
-    /// What the role machine is told: where the replica stands, and whether the activation in
-    /// force is this run's own.
+    /// What the role machine is told: where the replica stands, and whether this host is, or still
+    /// has to be taken for, the one (DESIGN 5.6: the scripts of a demotion come AFTER the stop).
     fn observe(&self) -> Observation {
         if self.stopped {
             return Observation::Stops;
         }
         let position = self.replica.position();
+        let held = self.authority.held();
         match position.role {
-            RaftRole::Leader if self.is_activated(position.term) => {
-                let activation = self.machine.cluster().activation();
-                Observation::Activated(activation.expect("it is activated").token())
-            }
+            _ if held.is_some() => Observation::Activated(held.expect("just seen")),
             RaftRole::Leader => Observation::Elected,
             RaftRole::Candidate | RaftRole::PreCandidate => Observation::Campaigns,
             RaftRole::Follower if self.replica.voters().contains(&self.config.id) => {
@@ -133,16 +136,28 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
+    fn role(&self) -> Role {
+        match self.replica.position().role {
+            _ if self.stopped => Role::Follower,
+            RaftRole::Leader => Role::Leader,
+            RaftRole::Candidate | RaftRole::PreCandidate => Role::Candidate,
+            RaftRole::Follower if self.replica.voters().contains(&self.config.id) => Role::Follower,
+            RaftRole::Follower => Role::Learner,
+        }
+    }
+
     /// Brings the status up to date; whether anything changed.
     fn refresh_status(&mut self) -> bool {
         let position = self.replica.position();
         let cluster = self.machine.cluster();
-        let (role, active) = role_of(self.published.role.state());
+        let active = self.authority.is_active();
+        let role = self.role();
         let status = &mut self.published.status;
         let mut changed = false;
         let mut note = |different: bool| changed |= different;
         note(replace(&mut status.role, role));
         note(replace(&mut status.active, active));
+        note(replace(&mut status.phase, self.authority.phase()));
         note(replace(&mut status.term, position.term));
         note(replace(&mut status.leader, position.leader.filter(|_| !self.stopped)));
         note(replace(&mut status.cluster_id, cluster.cluster_id()));
@@ -165,6 +180,7 @@ impl<M: StateMachine> Node<M> {
         match (old.role, new.role) {
             (Role::Follower, Role::Follower) => "started",
             (_, Role::Leader) if new.active => "activation committed",
+            (Role::Leader, Role::Leader) => "demotion begun",
             (_, Role::Leader) => "election won",
             (Role::Leader, _) if self.handing_over => "leadership handed over",
             (Role::Leader, _) if new.term > old.term => "another node leads a newer term",
@@ -175,18 +191,16 @@ impl<M: StateMachine> Node<M> {
             (_, Role::Learner) => "learning the log",
         }
     }
-
-    /// The last word of a node that stops.
-    pub(super) fn stopping_published(&mut self, effects: &mut Vec<Effect>) {
-        self.publish(effects);
-    }
 }
 
 /// What the status said before a turn.
 struct Before {
     role: Role,
+    active: bool,
     leader: Option<NodeId>,
     term: Term,
+    /// Nothing was published yet.
+    first: bool,
 }
 
 /// Puts `new` into `place`; whether it is different.
@@ -194,15 +208,4 @@ fn replace<T: PartialEq>(place: &mut T, new: T) -> bool {
     let different = *place != new;
     *place = new;
     different
-}
-
-/// The Raft role and whether active, for a state of the role machine.
-fn role_of(state: State) -> (Role, bool) {
-    match state {
-        State::Starting | State::Follower | State::Stopped => (Role::Follower, false),
-        State::Candidate => (Role::Candidate, false),
-        State::Leader => (Role::Leader, false),
-        State::Active => (Role::Leader, true),
-        State::Learner => (Role::Learner, false),
-    }
 }

@@ -19,6 +19,8 @@ use crate::core::{Incarnation, Index, Instant, NodeId, Term};
 struct Fixture {
     node: Node<ClusterMachine>,
     now: Instant,
+    /// Heartbeats that nobody has answered.
+    rounds: Vec<Message>,
 }
 
 const START: Instant = Instant::from_millis(1_000);
@@ -38,7 +40,7 @@ impl Fixture {
             invocation: [7; 16],
             cluster_id_proposal: [9; 16],
             machine: [id as u8; 16],
-            release_secret: [7; 32],
+            release_key: [7; 32],
             timing: Timing { enforcement: Enforcement::Nothing, ..Timing::default() },
             log_keep_entries: 1_000,
         };
@@ -63,7 +65,11 @@ impl Fixture {
             learners: Vec::new(),
         };
         let replica = Replica::new(replica, recovered, START).expect("starts");
-        Fixture { node: Node::new(config, replica, ClusterMachine::default(), (0, 0)), now: START }
+        Fixture {
+            node: Node::new(config, replica, ClusterMachine::default(), (0, 0)),
+            now: START,
+            rounds: Vec::new(),
+        }
     }
 
     /// One turn of a driver: these events, then what follows.
@@ -73,6 +79,19 @@ impl Fixture {
             self.node.handle(self.now, event, &mut effects);
         }
         self.node.turn(self.now, &mut effects);
+        // No scripts here: they are over as soon as they are due.
+        let acts = |effect: &Effect| match effect {
+            Effect::Act(consequence) => Some(consequence.number),
+            _ => None,
+        };
+        if let Some(number) = effects.iter().rev().find_map(acts) {
+            self.node.handle(self.now, Event::Acted { number }, &mut effects);
+            self.node.turn(self.now, &mut effects);
+        }
+        self.rounds.extend(effects.iter().filter_map(|effect| match effect {
+            Effect::Send(message) if message.kind() == Kind::Heartbeat => Some(message.clone()),
+            _ => None,
+        }));
         effects
     }
 
@@ -126,6 +145,10 @@ impl Fixture {
         let last = self.node.replica().position().last;
         let term = self.node.replica().position().term;
         let mut effects = Vec::new();
+        for round in std::mem::take(&mut self.rounds) {
+            let answer = of(Kind::HeartbeatResponse, round.to, me.0, term);
+            effects.extend(self.hears(Message { context: round.context, ..answer }));
+        }
         for peer in self.node.replica().voters() {
             if peer != me {
                 let answer = of(Kind::AppendResponse, peer.0, me.0, term);

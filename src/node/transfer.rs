@@ -1,9 +1,11 @@
 //! Planned loss of leadership: transfer on request, and hand-over before stopping.
 //!
-//! A transfer is answered when the successor is known to lead, or after E. A stop waits for the
-//! same; a node that cannot hand over stops anyway, because the others can elect without it.
+//! First the demotion, awaited and committed; then leadership moves, so that the successor
+//! activates at once (DESIGN 5.8). Leadership that has not moved after E is given up. A stop waits
+//! for the same; a node that cannot hand over stops anyway: the others can elect without it.
 
-use crate::consensus::{RaftRole, TransferRefused};
+use crate::consensus::RaftRole;
+use crate::core::authority::Phase;
 use crate::core::{Instant, NodeId, NodeName};
 
 use super::event::{Answer, Effect, RequestId};
@@ -15,9 +17,11 @@ use super::node::Node;
 pub(super) struct Transfer {
     /// `None` for the hand-over before a stop, which nobody waits for.
     pub request: Option<RequestId>,
-    pub to: NodeId,
+    /// The wanted successor; `None` for the best one when the demotion is over.
+    pub to: Option<NodeId>,
     pub started: Instant,
-    pub deadline: Instant,
+    /// Set when leadership is on its way: E after that.
+    pub deadline: Option<Instant>,
 }
 
 impl<M: StateMachine> Node<M> {
@@ -28,11 +32,10 @@ impl<M: StateMachine> Node<M> {
         to: Option<NodeName>,
         effects: &mut Vec<Effect>,
     ) {
-        match self.try_transfer(now, to) {
+        match self.check_target(to) {
             Ok(to) => {
-                let deadline = now + self.config.timing.election_min;
                 let request = Some(request);
-                self.transfer = Some(Transfer { request, to, started: now, deadline });
+                self.transfer = Some(Transfer { request, to, started: now, deadline: None });
             }
             Err(error) => {
                 let answer = Answer::Transferred(Err(error));
@@ -41,12 +44,8 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
-    fn try_transfer(
-        &mut self,
-        now: Instant,
-        to: Option<NodeName>,
-    ) -> Result<NodeId, TransferError> {
-        if self.stopping.is_some() {
+    fn check_target(&self, to: Option<NodeName>) -> Result<Option<NodeId>, TransferError> {
+        if self.stopping {
             return Err(TransferError::Stopping);
         }
         let wanted = to.map(|name| self.member_named(&name)).transpose()?;
@@ -56,31 +55,21 @@ impl<M: StateMachine> Node<M> {
             return Err(TransferError::NotLeader { leader });
         }
         if let Some(transfer) = &self.transfer {
-            return Err(TransferError::InProgress { to: self.name_of(transfer.to) });
+            return Err(TransferError::InProgress { to: self.target_name(transfer.to) });
         }
         let not_eligible = |name: String, reason| TransferError::NotEligible { name, reason };
-        let to = match wanted {
-            Some(to) if to == self.config.id => {
-                return Err(not_eligible(self.name_of(to), "it already leads"));
-            }
-            Some(to) => to,
-            None => self
-                .best_successor()
-                .ok_or_else(|| not_eligible("(any)".to_owned(), "no other voter is connected"))?,
+        let reason = match wanted {
+            Some(to) if to == self.config.id => "it already leads",
+            Some(to) if !self.connected.contains_key(&to) => "it is not connected",
+            Some(to) if !self.replica.voters().contains(&to) => "it is not a voter",
+            None if self.best_successor().is_none() => "no other voter is connected",
+            _ => return Ok(wanted),
         };
-        if !self.connected.contains_key(&to) {
-            return Err(not_eligible(self.name_of(to), "it is not connected"));
-        }
-        match self.replica.transfer(now, to) {
-            Ok(()) => Ok(to),
-            Err(TransferRefused::InProgress) => {
-                Err(TransferError::InProgress { to: self.name_of(to) })
-            }
-            Err(TransferRefused::BadTarget) => {
-                Err(not_eligible(self.name_of(to), "it is not a voter"))
-            }
-            Err(TransferRefused::NotLeader) => Err(TransferError::NotLeader { leader: None }),
-        }
+        Err(not_eligible(self.target_name(wanted), reason))
+    }
+
+    fn target_name(&self, to: Option<NodeId>) -> String {
+        to.map_or_else(|| "(any)".to_owned(), |to| self.name_of(to))
     }
 
     /// The connected voter with the longest replicated log; the lowest number among equals.
@@ -107,65 +96,109 @@ impl<M: StateMachine> Node<M> {
         member.map_or_else(|| format!("#{id}"), |m| m.name.to_string())
     }
 
+    /// Moves a transfer on: waits for the demotion, sends leadership on its way, gives up after E.
     pub(super) fn check_transfer(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let Some(transfer) = &self.transfer else { return };
         let position = self.replica.position();
-        let arrived = position.leader.filter(|leader| *leader != self.config.id);
-        if arrived.is_none() && now < transfer.deadline {
-            return;
-        }
-        let transfer = self.transfer.take().expect("just seen");
-        let Some(request) = transfer.request else { return };
-        let result = match arrived {
+        if let Some(leader) = position.leader.filter(|leader| *leader != self.config.id) {
             // Somebody else may have won; the operator learns who leads.
-            Some(leader) => Ok(self.config.members.iter().find(|m| m.id == leader)),
-            None => Err(()),
-        };
-        let result = match result {
-            Ok(Some(member)) => Ok(member.name.clone()),
-            _ => Err(TransferError::TimedOut {
-                name: self.name_of(transfer.to),
-                waited_ms: (now - transfer.started).as_millis() as u64,
-            }),
-        };
+            let member = self.config.members.iter().find(|m| m.id == leader);
+            let name = member.map(|m| m.name.clone());
+            return self.finish_transfer(now, name, effects);
+        }
+        if transfer.deadline.is_some_and(|deadline| now >= deadline) {
+            if self.leads() {
+                self.replica.step_down(now);
+                self.hold_off(now);
+            }
+            return self.finish_transfer(now, None, effects);
+        }
+        if transfer.deadline.is_none() && !self.leads() {
+            // Lost while the demotion went on: whoever wins is the successor.
+            self.set_transfer_deadline(now);
+        } else if transfer.deadline.is_none() && self.is_out() {
+            self.send_leadership(now);
+        }
+    }
+
+    fn set_transfer_deadline(&mut self, now: Instant) {
+        let deadline = now + self.config.timing.election_min;
+        if let Some(transfer) = &mut self.transfer {
+            transfer.deadline = Some(deadline);
+        }
+    }
+
+    /// Nothing runs here any more, and the cluster knows: now leadership may move.
+    fn send_leadership(&mut self, now: Instant) {
+        let wanted = self.transfer.as_ref().and_then(|t| t.to);
+        let to =
+            wanted.filter(|to| self.connected.contains_key(to)).or_else(|| self.best_successor());
+        self.authority.bar(self.replica.position().term);
+        self.set_transfer_deadline(now);
+        let sent = to.is_some_and(|to| self.replica.transfer(now, to).is_ok());
+        if let Some(transfer) = &mut self.transfer {
+            transfer.to = to.or(transfer.to);
+            if !sent {
+                transfer.deadline = Some(now);
+            }
+        }
+    }
+
+    fn finish_transfer(
+        &mut self,
+        now: Instant,
+        leader: Option<NodeName>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(transfer) = self.transfer.take() else { return };
+        let Some(request) = transfer.request else { return };
+        let result = leader.ok_or_else(|| TransferError::TimedOut {
+            name: self.target_name(transfer.to),
+            waited_ms: (now - transfer.started).as_millis() as u64,
+        });
         effects.push(Effect::Answer { request, answer: Answer::Transferred(result) });
     }
 
     pub(super) fn start_stopping(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.stopping.is_some() {
+        if self.stopping {
             return;
         }
-        let leads = self.replica.position().role == RaftRole::Leader;
-        self.stopping = Some(if leads { now + self.config.timing.election_min * 2 } else { now });
+        self.stopping = true;
         for (_, pending) in std::mem::take(&mut self.pending) {
             let answer = Answer::Unknown;
             effects.push(Effect::Answer { request: pending.request, answer });
         }
-        if leads && self.transfer.is_none() {
+        if self.leads() {
             self.hand_over(now);
         }
     }
 
-    fn hand_over(&mut self, now: Instant) {
-        let Some(to) = self.best_successor() else {
-            self.stopping = Some(now);
-            return;
-        };
-        if self.replica.transfer(now, to).is_ok() {
-            let deadline = now + self.config.timing.election_min;
-            self.transfer = Some(Transfer { request: None, to, started: now, deadline });
+    /// Gives leadership to the best successor, after the demotion if there is one to do.
+    pub(super) fn hand_over(&mut self, now: Instant) {
+        if self.transfer.is_none() {
+            let transfer = Transfer { request: None, to: None, started: now, deadline: None };
+            self.transfer = Some(transfer);
         }
     }
 
+    /// A stop is over when nothing runs here, and leadership has moved or cannot. The cluster is
+    /// told of the release for a while; then what runs after the agent goes on with it.
     pub(super) fn check_stopping(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(deadline) = self.stopping else { return };
-        let position = self.replica.position();
-        let handed_over = position.leader.is_some_and(|leader| leader != self.config.id);
-        if now < deadline && !handed_over {
+        if !self.stopping {
+            return;
+        }
+        let unknown = self.authority.phase() == Phase::Unknown;
+        if !unknown && !self.authority.phase().is_down() {
+            return;
+        }
+        let patience = self.config.timing.election_min * 2;
+        let until = *self.stop_by.get_or_insert(now + patience);
+        let over = self.transfer.is_none() && (unknown || self.is_out());
+        if now < until && !over {
             return;
         }
         self.stopped = true;
-        self.stopping_published(effects);
+        self.publish(effects);
         effects.push(Effect::Stopped);
     }
 }

@@ -11,6 +11,7 @@
 //! | [`sim_disk`] | the same in memory, with crashes, torn sectors and failing syscalls |
 //! | [`log`] | what a Raft log is: trait, values, errors |
 //! | `segmented` | the preallocated, segmented Raft log; [`SegmentedLog`] |
+//! | [`release_key`] | what releases are made with |
 //! | [`state_dir`] | the state directory: format, identity, lock |
 //! | [`state_store`] | the applied state, in one database file |
 
@@ -20,6 +21,7 @@ mod marks;
 mod pool;
 mod record;
 mod recovery;
+pub mod release_key;
 mod segment;
 mod segmented;
 pub mod sim_disk;

@@ -4,6 +4,7 @@
 //! ```text
 //! format      "raftctl-state 1"
 //! node        name, cluster and incarnation, one per line
+//! release-key 32 random bytes: see [`super::release_key`]
 //! lock        flocked while an agent runs; holds its process id
 //! log/        segments of the Raft log
 //! state/      the database of the applied state
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::disk::sync_directory;
+use super::release_key::ReleaseKey;
 use crate::core::{Incarnation, NodeName};
 
 /// An open and locked state directory; the lock goes with the value, or with the process.
@@ -29,6 +31,7 @@ pub struct StateDir {
     root: PathBuf,
     incarnation: Incarnation,
     is_new: bool,
+    release_key: ReleaseKey,
     _lock: Flock<File>,
 }
 
@@ -144,7 +147,7 @@ impl StateDir {
         }
         let lock = lock(&root)?;
         if !is_known {
-            write_new(&root, FORMAT_FILE, &format!("{FORMAT_WORD} {FORMAT}\n"))?;
+            write_new(&root, FORMAT_FILE, format!("{FORMAT_WORD} {FORMAT}\n").as_bytes())?;
         }
         make_directory(&root.join(LOG_DIRECTORY))?;
         make_directory(&root.join(STATE_DIRECTORY))?;
@@ -157,11 +160,12 @@ impl StateDir {
             }
             None => {
                 check_unused(&root)?;
-                write_new(&root, NODE_FILE, &wanted.to_text())?;
+                write_new(&root, NODE_FILE, wanted.to_text().as_bytes())?;
                 (fresh, true)
             }
         };
-        Ok(StateDir { root, incarnation, is_new, _lock: lock })
+        let release_key = ReleaseKey::open(&root, name)?;
+        Ok(StateDir { root, incarnation, is_new, release_key, _lock: lock })
     }
 
     /// Random identity of this directory, drawn when it was made.
@@ -172,6 +176,11 @@ impl StateDir {
     /// Whether this call made it.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// What its releases are made with.
+    pub fn release_key(&self) -> &ReleaseKey {
+        &self.release_key
     }
 
     /// Where the log's segments are.
@@ -317,13 +326,13 @@ fn make_directory(path: &Path) -> Result<(), StateDirError> {
 }
 
 /// Writes a file that appears whole or not at all.
-fn write_new(root: &Path, name: &str, text: &str) -> Result<(), StateDirError> {
+pub(super) fn write_new(root: &Path, name: &str, content: &[u8]) -> Result<(), StateDirError> {
     let (path, unfinished) = (root.join(name), root.join(temporary(name)));
     let write = || {
         let mut options = OpenOptions::new();
         let mut file =
             options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&unfinished, &path)
     };
@@ -353,7 +362,7 @@ fn read_text(path: &Path) -> Result<Option<String>, StateDirError> {
     String::from_utf8(bytes).map(Some).map_err(|_| corrupt("it is not text".to_owned()))
 }
 
-fn refused(operation: &'static str, path: &Path, source: io::Error) -> StateDirError {
+pub(super) fn refused(operation: &'static str, path: &Path, source: io::Error) -> StateDirError {
     let path = path.to_owned();
     match source.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -367,7 +376,7 @@ fn refused(operation: &'static str, path: &Path, source: io::Error) -> StateDirE
     }
 }
 
-fn corrupt(root: &Path, file: &str, why: String) -> StateDirError {
+pub(super) fn corrupt(root: &Path, file: &str, why: String) -> StateDirError {
     StateDirError::Corrupt { file: root.join(file), why }
 }
 

@@ -11,16 +11,21 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::announce;
 use super::frame::{self, FrameType};
 use super::handshake::{Mismatch, Speaker};
 use super::lane::Signals;
 use super::shared::{Shared, count};
 use super::stream::{FrameReader, ReadError};
-use super::wire::{self, ConnectionKind, Greeting, PayloadError, StatusReply, StatusRequest};
-use super::{Credit, PeerEvent};
+use super::wire::{self, Announce, Announced, ConnectionKind, Greeting, PayloadError};
+use super::wire::{StatusReply, StatusRequest};
+use super::{AnnouncementReply, Credit, PeerEvent};
 use crate::core::NodeId;
+use crate::core::command::Release;
+use crate::core::release::UnfitRelease;
 use crate::limits;
 
 /// Accepts for ever.
@@ -92,6 +97,14 @@ enum InboundError {
     Unexpected(FrameType),
     #[error("a message from node {from} to node {to}, expected from {peer} to {us}")]
     Forged { from: u64, to: u64, peer: NodeId, us: NodeId },
+    #[error("a release of an activation of node {node}, expected one of {peer}")]
+    ForeignRelease { node: u64, peer: NodeId },
+    #[error(transparent)]
+    Release(#[from] UnfitRelease),
+    #[error("more announcements of releases than are taken at once")]
+    TooManyAnnouncements,
+    #[error("an announcement was not answered in time")]
+    Unanswered,
     #[error("this node is stopping")]
     Stopping,
 }
@@ -102,6 +115,7 @@ impl InboundError {
         !matches!(
             self,
             InboundError::Read(ReadError::Closed | ReadError::Io(_) | ReadError::Torn { .. })
+                | InboundError::Unanswered
                 | InboundError::Stopping
         )
     }
@@ -116,7 +130,10 @@ impl Inbound {
     async fn run(mut self) {
         let handshake = timeout(limits::HANDSHAKE_TIMEOUT, self.handshake()).await;
         match handshake.unwrap_or(Err(InboundError::TooSlow)) {
-            Ok(speaker) => self.serve(speaker).await,
+            Ok(Some(speaker)) => self.serve(speaker).await,
+            Ok(None) => {
+                self.shared.leave(self.ticket);
+            }
             Err(error) => {
                 self.complain(self.claimed, &error);
                 self.shared.leave(self.ticket);
@@ -124,35 +141,70 @@ impl Inbound {
         }
     }
 
-    /// Reads `Hello`, answers it. On success the connection is the present one of its peer.
-    async fn handshake(&mut self) -> Result<Speaker, InboundError> {
+    /// Reads `Hello`, answers it. On success the connection is the present one of its peer. `None`
+    /// after an announcement, which is no peer.
+    async fn handshake(&mut self) -> Result<Option<Speaker>, InboundError> {
         let max = limits::HANDSHAKE_PAYLOAD_MAX_BYTES;
         let (kind, payload) = self.reader.next(&self.stream, max).await?;
-        if kind != FrameType::Hello {
-            return Err(InboundError::Unexpected(kind));
-        }
-        let hello: Greeting = read(payload)?;
+        let hello: Greeting = match kind {
+            FrameType::Hello => read(payload)?,
+            FrameType::Announce => {
+                let announce = read(payload)?;
+                return self.announcement(announce).await.map(|()| None);
+            }
+            _ => return Err(InboundError::Unexpected(kind)),
+        };
         let claimed = self.shared.peers.get(&NodeId(hello.id));
         self.claimed = claimed.filter(|peer| peer.name.as_str() == hello.node).map(|peer| peer.id);
-        let mut answer = Vec::new();
         let speaker = match self.shared.admit(None, &hello) {
             Ok(speaker) => speaker,
-            Err(mismatch) => {
-                let refusal = mismatch.to_refusal(self.shared.identity.process);
-                frame::encode_into(&mut answer, FrameType::Refused, &refusal);
-                let _ = self.stream.write_all(&answer).await;
-                return Err(InboundError::Unfit(mismatch));
-            }
+            Err(mismatch) => return Err(self.refuse(mismatch).await),
         };
         // BEFORE the answer: once the dialer has it, it closes its older connection, which must
         // not look like a loss.
         if !self.shared.settle(self.ticket, speaker.id, speaker.kind) {
             return Err(InboundError::Stopping);
         }
+        let mut answer = Vec::new();
         let welcome = self.shared.greeting(speaker.id, speaker.kind);
         frame::encode_into(&mut answer, FrameType::Welcome, &welcome);
         self.stream.write_all(&answer).await.map_err(ReadError::Io)?;
-        Ok(speaker)
+        Ok(Some(speaker))
+    }
+
+    /// Hands an announcement to the driver and passes its answer on. Nothing is learned of its
+    /// sender: it has no identity, is no sign of life, and its connection counts as one without
+    /// handshake to the end.
+    async fn announcement(&mut self, announce: Announce) -> Result<(), InboundError> {
+        let shared = Arc::clone(&self.shared);
+        let release = match announce::check(&shared.identity, &shared.peers, announce) {
+            Ok(release) => release,
+            Err(mismatch) => return Err(self.refuse(mismatch).await),
+        };
+        let Some(place) = shared.announcement_place() else {
+            return Err(InboundError::TooManyAnnouncements);
+        };
+        let (sender, outcome) = oneshot::channel();
+        let reply = AnnouncementReply { sender, _place: place };
+        if !shared.hand_over(PeerEvent::Announced { release, reply }).await {
+            return Err(InboundError::Stopping);
+        }
+        count(&shared.tally.announcements, 1);
+        let outcome = timeout(limits::ANNOUNCEMENT_ANSWER, outcome).await;
+        let outcome = outcome.ok().and_then(Result::ok).ok_or(InboundError::Unanswered)?;
+        let mut answer = Vec::new();
+        let announced = Announced { outcome: outcome as i32 };
+        frame::encode_into(&mut answer, FrameType::Announced, &announced);
+        Ok(self.stream.write_all(&answer).await.map_err(ReadError::Io)?)
+    }
+
+    /// Says why the other side does not fit.
+    async fn refuse(&mut self, mismatch: Mismatch) -> InboundError {
+        let mut answer = Vec::new();
+        let refusal = mismatch.to_refusal(self.shared.identity.process);
+        frame::encode_into(&mut answer, FrameType::Refused, &refusal);
+        let _ = self.stream.write_all(&answer).await;
+        InboundError::Unfit(mismatch)
     }
 
     /// Reads until the connection ends.
@@ -211,6 +263,10 @@ impl Inbound {
                 let line = format!("{name} at {address} refuses this node: {mismatch}");
                 (&shared.tally.refused, mismatch.to_string(), line)
             }
+            InboundError::TooManyAnnouncements => {
+                let line = format!("closed a connection from {name} at {address}: {error}");
+                (&shared.tally.dropped_announcements, error.to_string(), line)
+            }
             error if error.is_fault() => {
                 let line = format!("closed a connection from {name} at {address}: {error}");
                 (&shared.tally.faulty, error.to_string(), line)
@@ -250,10 +306,20 @@ fn read_event(
             let StatusReply { request, status } = read(payload)?;
             PeerEvent::StatusReply { from: peer, request, status, credit }
         }
+        FrameType::Release => {
+            let release: Release = read(payload)?;
+            if release.node != peer.0 {
+                return Err(InboundError::ForeignRelease { node: release.node, peer });
+            }
+            release.check_form()?;
+            PeerEvent::Release { from: peer, release, credit }
+        }
         FrameType::Refused => {
             return Err(InboundError::Refused(Mismatch::from_refusal(&read(payload)?)));
         }
-        FrameType::Hello | FrameType::Welcome => return Err(InboundError::Unexpected(frame_type)),
+        FrameType::Hello | FrameType::Welcome | FrameType::Announce | FrameType::Announced => {
+            return Err(InboundError::Unexpected(frame_type));
+        }
     })
 }
 

@@ -36,6 +36,13 @@ pub enum FrameType {
     StatusRequest = 5,
     /// The answer, on the answerer's own connection.
     StatusReply = 6,
+    /// A peer says that an activation of its own is released.
+    Release = 7,
+    /// First on a connection, in place of a greeting: an invocation is released, proven by its
+    /// secret.
+    Announce = 8,
+    /// The answer; nothing follows it.
+    Announced = 9,
 }
 
 impl FrameType {
@@ -47,6 +54,9 @@ impl FrameType {
             4 => FrameType::Message,
             5 => FrameType::StatusRequest,
             6 => FrameType::StatusReply,
+            7 => FrameType::Release,
+            8 => FrameType::Announce,
+            9 => FrameType::Announced,
             _ => return None,
         })
     }
@@ -90,7 +100,7 @@ pub enum FrameError {
         found: u8,
     },
     /// A payload that this version does not know.
-    #[error("frame type {found}, expected 1 to 6")]
+    #[error("frame type {found}, expected 1 to 9")]
     Type {
         /// What the header claims.
         found: u8,

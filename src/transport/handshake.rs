@@ -56,7 +56,11 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
-    fn new(what: impl Into<String>, ours: impl fmt::Display, theirs: impl fmt::Display) -> Self {
+    pub(super) fn new(
+        what: impl Into<String>,
+        ours: impl fmt::Display,
+        theirs: impl fmt::Display,
+    ) -> Self {
         Mismatch { what: what.into(), ours: ours.to_string(), theirs: theirs.to_string() }
     }
 
@@ -209,7 +213,7 @@ fn check_incarnations(
     Ok(incarnation)
 }
 
-fn same_text(what: &str, ours: &str, theirs: &str) -> Result<(), Mismatch> {
+pub(super) fn same_text(what: &str, ours: &str, theirs: &str) -> Result<(), Mismatch> {
     if ours == theirs { Ok(()) } else { Err(Mismatch::new(what, ours, printable(theirs))) }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::frame::{self, FrameType, HEADER_BYTES};
 use super::wire::{StatusReply, StatusRequest};
+use crate::core::command::Release;
 use crate::core::message::Message;
 use crate::limits;
 
@@ -22,6 +23,7 @@ pub(super) enum Outgoing {
     Message(Message),
     StatusRequest(StatusRequest),
     StatusReply(StatusReply),
+    Release(Release),
 }
 
 impl Outgoing {
@@ -30,6 +32,7 @@ impl Outgoing {
             Outgoing::Message(message) => message.size_bytes(),
             Outgoing::StatusRequest(request) => request.encoded_len(),
             Outgoing::StatusReply(reply) => reply.encoded_len(),
+            Outgoing::Release(release) => release.encoded_len(),
         }
     }
 
@@ -40,6 +43,7 @@ impl Outgoing {
                 frame::encode_into(out, FrameType::StatusRequest, request);
             }
             Outgoing::StatusReply(reply) => frame::encode_into(out, FrameType::StatusReply, reply),
+            Outgoing::Release(release) => frame::encode_into(out, FrameType::Release, release),
         }
     }
 }

@@ -6,9 +6,10 @@
 //! driver as [`PeerEvent`]s in one bounded queue.
 //!
 //! Guarantees: a message is handed over only from the node it claims to be from, of this cluster
-//! and of the recorded incarnation, and whole (CRC32C). Whatever bytes arrive, nothing panics and
-//! memory stays within `limits`. Messages of one connection keep their order; any of them may be
-//! lost.
+//! and of the recorded incarnation, and whole (CRC32C). A release announced on a connection without
+//! a handshake is handed over as such, and nothing else is concluded from it. Whatever bytes
+//! arrive, nothing panics and memory stays within `limits`. Messages of one connection keep their
+//! order; any of them may be lost.
 //!
 //! Does not do: encryption or proof of identity (whoever can reach the listener and knows the
 //! names and identities can speak), retries, or any judgement of what a Raft message says.
@@ -17,6 +18,7 @@
 //! |---|---|
 //! | [`frame`], [`wire`] | bytes; pure |
 //! | [`handshake`] | who may speak with whom; pure |
+//! | `announce` | releases said by somebody who is no peer: what is taken, and how many; pure |
 //! | `link`, `complaints` | what is news to the driver, what is news to the log; pure |
 //! | `lane` | the queue of one outgoing connection |
 //! | `dial`, `accept` | the tasks: one for each outgoing and each incoming connection |
@@ -25,6 +27,7 @@
 //! | `shared` | what the tasks have in common |
 
 mod accept;
+mod announce;
 mod complaints;
 mod dial;
 pub mod frame;
@@ -42,10 +45,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::core::command::Release;
 use crate::core::message::Message;
+use crate::core::release::ReleaseOutcome;
 use crate::core::{Address, ClusterId, Incarnation, NodeId, NodeName};
 use crate::limits;
 use dial::Dialer;
@@ -150,6 +155,43 @@ pub enum PeerEvent {
         /// As for a message.
         credit: Credit,
     },
+    /// `from` says that an activation of its own is released, or its whole invocation.
+    Release {
+        /// The peer, whose activation it is.
+        from: NodeId,
+        /// What; it has the form of a release.
+        release: Release,
+        /// As for a message.
+        credit: Credit,
+    },
+    /// Somebody announces that an invocation of another member is released. Not evidence of
+    /// anything: who says it is not known, and only the secret may be judged.
+    Announced {
+        /// What; it has a secret and names another member.
+        release: Release,
+        /// Takes the answer.
+        reply: AnnouncementReply,
+    },
+}
+
+/// Takes the answer to one announcement. Dropped without one, its connection is closed.
+#[derive(Debug)]
+pub struct AnnouncementReply {
+    sender: oneshot::Sender<ReleaseOutcome>,
+    /// Its place among [`limits::ANNOUNCEMENTS_WAITING_MAX`].
+    _place: OwnedSemaphorePermit,
+}
+
+impl AnnouncementReply {
+    /// Answers; nobody may wait any more.
+    pub fn send(self, outcome: ReleaseOutcome) {
+        let _ = self.sender.send(outcome);
+    }
+
+    /// Whether nobody waits any more.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
 }
 
 /// Room in the transport's share of memory that a message occupies until this is dropped. A peer
@@ -191,6 +233,10 @@ pub struct Counters {
     pub faulty: u64,
     /// Incoming connections closed to make room for newer ones before their handshake was done.
     pub evicted: u64,
+    /// Announcements of releases handed to the driver.
+    pub announcements: u64,
+    /// Announcements closed without an answer because too many came.
+    pub dropped_announcements: u64,
 }
 
 /// Starts to listen and to dial. `events` should hold [`limits::DRIVER_QUEUE_EVENTS`]; when it is
@@ -258,6 +304,17 @@ impl TransportHandle {
     /// is larger than [`limits::CONTROL_PAYLOAD_MAX_BYTES`].
     pub fn send_status_reply(&self, to: NodeId, request: u64, status: String) -> bool {
         let item = Outgoing::StatusReply(StatusReply { request, status });
+        self.shared.push(to, ConnectionKind::Control, item) == Pushed::Queued
+    }
+
+    /// Says to `to` that an activation of this node is released. False if it was dropped.
+    ///
+    /// # Panics
+    ///
+    /// If the activation is not this node's.
+    pub fn send_release(&self, to: NodeId, release: Release) -> bool {
+        assert_eq!(release.node, self.shared.identity.id.0, "a node releases in its own name");
+        let item = Outgoing::Release(release);
         self.shared.push(to, ConnectionKind::Control, item) == Pushed::Queued
     }
 

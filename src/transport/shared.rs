@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::announce::Rate;
 use super::complaints::Complaints;
 use super::handshake::{self, Mismatch, Ours, Speaker};
 use super::lane::{Lane, Outgoing, Pushed};
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     pub tally: Tally,
     lanes: BTreeMap<NodeId, Lanes>,
     events: mpsc::Sender<PeerEvent>,
+    announcement_places: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
@@ -50,6 +52,7 @@ struct State {
     next_ticket: u64,
     handshaking: BTreeMap<u64, AbortHandle>,
     inbound: BTreeMap<(NodeId, ConnectionKind), (u64, AbortHandle)>,
+    announcement_rate: Rate,
 }
 
 /// Counts since the start.
@@ -65,6 +68,8 @@ pub(super) struct Tally {
     pub refused: AtomicU64,
     pub faulty: AtomicU64,
     pub evicted: AtomicU64,
+    pub announcements: AtomicU64,
+    pub dropped_announcements: AtomicU64,
 }
 
 impl Tally {
@@ -81,6 +86,8 @@ impl Tally {
             refused: load(&self.refused),
             faulty: load(&self.faulty),
             evicted: load(&self.evicted),
+            announcements: load(&self.announcements),
+            dropped_announcements: load(&self.dropped_announcements),
         }
     }
 }
@@ -112,6 +119,7 @@ impl Shared {
             peers: peers.into_iter().map(|peer| (peer.id, peer)).collect(),
             tally: Tally::default(),
             events,
+            announcement_places: Arc::new(Semaphore::new(limits::ANNOUNCEMENTS_WAITING_MAX)),
             state: Mutex::new(State { known, ..State::default() }),
         }
     }
@@ -159,6 +167,12 @@ impl Shared {
             state.cluster_ids.insert(speaker.id, cluster_id);
         }
         Ok(speaker)
+    }
+
+    /// A place for one announcement on its way to the driver and back, unless too many come.
+    pub(super) fn announcement_place(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.announcement_places).try_acquire_owned().ok()?;
+        self.lock().announcement_rate.admit(Instant::now()).then_some(place)
     }
 
     /// Takes over what the replicated state says. A peer that no longer fits loses its connections

@@ -6,7 +6,9 @@
 
 use prost::Message as _;
 
+use crate::core::command::Release;
 use crate::core::message::{Entry, Message};
+use crate::core::release::ReleaseOutcome;
 use crate::limits;
 
 /// The protocol versions this program speaks: from, to. The handshake takes the highest that both
@@ -108,6 +110,32 @@ pub struct StatusReply {
     /// The status as JSON text.
     #[prost(string, tag = "2")]
     pub status: String,
+}
+
+/// Payload of `Announce`. Its sender is not a member's agent but what runs after one (DESIGN 5.9):
+/// nothing is believed of it but what the secret proves.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Announce {
+    /// Protocol version of the sender.
+    #[prost(uint32, tag = "1")]
+    pub protocol: u32,
+    /// Name of the cluster, from the configuration.
+    #[prost(string, tag = "2")]
+    pub cluster_name: String,
+    /// Name of the node it believes to speak to.
+    #[prost(string, tag = "3")]
+    pub receiver: String,
+    /// What is released, with the secret.
+    #[prost(message, optional, tag = "4")]
+    pub release: Option<Release>,
+}
+
+/// Payload of `Announced`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Announced {
+    /// What this node has to say about it.
+    #[prost(enumeration = "ReleaseOutcome", tag = "1")]
+    pub outcome: i32,
 }
 
 /// A payload that cannot be used. The connection is closed.

@@ -199,7 +199,7 @@ impl Host {
             invocation,
             cluster_id_proposal: [self.id.0 as u8; 16],
             machine: [self.id.0 as u8; 16],
-            release_secret: [self.starts as u8; 32],
+            release_key: [self.id.0 as u8; 32],
             timing: Timing {
                 election_min: settings.election_min,
                 election_max: settings.election_min * 2,

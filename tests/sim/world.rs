@@ -394,7 +394,11 @@ impl World {
             }
             Effect::Stopped => self.crash(id, false),
             Effect::Changed(_) | Effect::Warn(_) => {}
-            Effect::Learn(_) | Effect::Publish(_) | Effect::Act(_) => {}
+            Effect::Act(consequence) => {
+                let event = Event::Acted { number: consequence.number };
+                self.deliver(id, Some(process), event);
+            }
+            Effect::Learn(_) | Effect::Publish(_) => {}
             Effect::Host(_) | Effect::Announce { .. } => {}
         }
     }

@@ -9,7 +9,7 @@ pub const FLOORS: &[(u8, &[&str])] = &[
     (2, &["storage", "transport"]),
     (3, &["node"]),
     (4, &["dbus", "events", "http", "systemd"]),
-    (5, &["exit", "daemon", "cli", "helper", "bin"]),
+    (5, &["exit", "daemon", "cli", "generator", "helper", "bin"]),
 ];
 
 /// Who may use a folder of its own floor: everybody needs the limits, configuration is made of
@@ -24,6 +24,7 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("bin", "daemon"),
     ("bin", "helper"),
     ("bin", "cli"),
+    ("bin", "generator"),
 ];
 
 /// Longest source file, in lines that are not tests.

@@ -31,13 +31,17 @@ pub enum Order {
         /// Names the order in reports.
         number: u64,
     },
+    /// Whoever takes over if this process dies now (`ExecStopPost=`) has to start the fence unit at
+    /// this time (CLOCK_BOOTTIME), not later: what the demotion has used up is used up.
+    FenceAt {
+        /// When D − 300 ms of an unplanned demotion have passed; `None`: counted anew.
+        at: Option<Instant>,
+    },
     /// Start the fence unit: kill what is left of the target's members and of event scripts.
     Fence {
         /// Whose members.
         token: Token,
     },
-    /// The stop was not acknowledged in time: end this process now; the bindings do the rest.
-    Die,
 }
 
 /// What the host says.

@@ -2,11 +2,11 @@
 //!
 //! Owns the question "the driver saw this; what follows?". The driver calls
 //! [`RoleMachine::observe`] once per turn with what it sees then, however much happened within the
-//! turn. The answer is a [`Rule`]; its actions are data, and the surfaces carry them out in order.
+//! turn. The answer is a [`Rule`]; its scripts are run in order by the surfaces.
 //!
 //! Guarantees: every pair of state and observation has a rule (checked by the compiler in
 //! `table.rs`); between two `leader` scripts there is a `follower` script; a node that ceases to be
-//! active demotes BEFORE anything else; seeing the same thing again has no action.
+//! active demotes BEFORE anything else; seeing the same thing again runs nothing.
 //!
 //! Does not: know times, terms, peers or how scripts run.
 
@@ -132,16 +132,6 @@ impl Observed {
     }
 }
 
-/// Something a surface has to do. Actions of one rule are carried out in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Action {
-    /// Submit this event to the scripts.
-    RunScript(EventName),
-    /// Tell subscribers that the role, or whether the node is active, changed.
-    EmitRoleChanged,
-}
-
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -151,8 +141,8 @@ pub struct Rule {
     pub observed: Observed,
     /// The state after.
     pub to: State,
-    /// What to do, in this order.
-    pub actions: &'static [Action],
+    /// The scripts to run, in this order.
+    pub scripts: &'static [EventName],
     /// Why, for a person.
     pub comment: &'static str,
 }
@@ -173,12 +163,11 @@ impl Rule {
     /// that a demotion followed by a campaign reads leader, follower, candidate.
     pub fn script_events(&self) -> impl Iterator<Item = ScriptEvent> {
         let mut old_role = self.from.role();
-        self.actions.iter().filter_map(move |action| {
-            let Action::RunScript(event) = *action else { return None };
+        self.scripts.iter().map(move |event| {
             let role = event.as_str();
-            let told = ScriptEvent { event, role, old_role };
+            let told = ScriptEvent { event: *event, role, old_role };
             old_role = role;
-            Some(told)
+            told
         })
     }
 }

@@ -3,35 +3,30 @@
 //! Read it as the specification. The rows are in the order of [`State::ALL`], within one state in
 //! the order of [`Observed::ALL`]; the compiler checks that none is missing (end of this file).
 
-use super::{Action, EventName, Observed, Rule, State};
+use super::{EventName, Observed, Rule, State};
 
-use Action::{EmitRoleChanged as Emit, RunScript};
 use Observed::*;
 use State::*;
 
-const NOTHING: &[Action] = &[];
-const EMIT: &[Action] = &[Emit];
-const FOLLOWER: &[Action] = &[RunScript(EventName::Follower), Emit];
-const CANDIDATE: &[Action] = &[RunScript(EventName::Candidate), Emit];
-const LEARNER: &[Action] = &[RunScript(EventName::Learner), Emit];
-const LEADER: &[Action] = &[RunScript(EventName::Leader), Emit];
+const NOTHING: &[EventName] = &[];
+const FOLLOWER: &[EventName] = &[EventName::Follower];
+const CANDIDATE: &[EventName] = &[EventName::Candidate];
+const LEARNER: &[EventName] = &[EventName::Learner];
+const LEADER: &[EventName] = &[EventName::Leader];
 
 // Out of `Active` the demotion comes BEFORE everything else: whatever the node does next, a
 // `leader` script that ran is followed by a `follower` script.
-const DEMOTE: &[Action] = FOLLOWER;
-const DEMOTE_CANDIDATE: &[Action] =
-    &[RunScript(EventName::Follower), RunScript(EventName::Candidate), Emit];
-const DEMOTE_LEARNER: &[Action] =
-    &[RunScript(EventName::Follower), RunScript(EventName::Learner), Emit];
-const DEMOTE_LEADER: &[Action] =
-    &[RunScript(EventName::Follower), RunScript(EventName::Leader), Emit];
+const DEMOTE: &[EventName] = FOLLOWER;
+const DEMOTE_CANDIDATE: &[EventName] = &[EventName::Follower, EventName::Candidate];
+const DEMOTE_LEARNER: &[EventName] = &[EventName::Follower, EventName::Learner];
+const DEMOTE_LEADER: &[EventName] = &[EventName::Follower, EventName::Leader];
 
 /// Every pair of state and observation, and what follows.
 #[rustfmt::skip]
 pub const TABLE: &[Rule] = &[
     rule(Starting,  Follows,     Follower,  FOLLOWER,  "the agent started, waits for a leader"),
     rule(Starting,  Campaigns,   Candidate, CANDIDATE, "no leader was found"),
-    rule(Starting,  Elected,     Leader,    EMIT,      "one node elects within one turn"),
+    rule(Starting,  Elected,     Leader,    NOTHING,   "one node elects within one turn"),
     rule(Starting,  Activated,   Active,    LEADER,    "one node may activate within one turn"),
     rule(Starting,  Reactivated, Active,    LEADER,    "not seen: no activation before"),
     rule(Starting,  Learns,      Learner,   LEARNER,   "the agent started as a learner"),
@@ -39,7 +34,7 @@ pub const TABLE: &[Rule] = &[
 
     rule(Follower,  Follows,     Follower,  NOTHING,   "another leader or term is no new role"),
     rule(Follower,  Campaigns,   Candidate, CANDIDATE, "the leader is gone"),
-    rule(Follower,  Elected,     Leader,    EMIT,      "both steps within one turn"),
+    rule(Follower,  Elected,     Leader,    NOTHING,   "both steps within one turn"),
     rule(Follower,  Activated,   Active,    LEADER,    "all steps within one turn"),
     rule(Follower,  Reactivated, Active,    LEADER,    "not seen: no activation before"),
     rule(Follower,  Learns,      Learner,   LEARNER,   "membership made it a learner"),
@@ -47,7 +42,7 @@ pub const TABLE: &[Rule] = &[
 
     rule(Candidate, Follows,     Follower,  FOLLOWER,  "somebody else leads, or it gave up"),
     rule(Candidate, Campaigns,   Candidate, NOTHING,   "the next round of the same campaign"),
-    rule(Candidate, Elected,     Leader,    EMIT,      "scripts wait for the activation"),
+    rule(Candidate, Elected,     Leader,    NOTHING,   "scripts wait for the activation"),
     rule(Candidate, Activated,   Active,    LEADER,    "both steps within one turn"),
     rule(Candidate, Reactivated, Active,    LEADER,    "not seen: no activation before"),
     rule(Candidate, Learns,      Learner,   LEARNER,   "membership made it a learner"),
@@ -71,7 +66,7 @@ pub const TABLE: &[Rule] = &[
 
     rule(Learner,   Follows,     Follower,  FOLLOWER,  "membership made it a voter"),
     rule(Learner,   Campaigns,   Candidate, CANDIDATE, "made a voter within one turn"),
-    rule(Learner,   Elected,     Leader,    EMIT,      "made a voter within one turn"),
+    rule(Learner,   Elected,     Leader,    NOTHING,   "made a voter within one turn"),
     rule(Learner,   Activated,   Active,    LEADER,    "made a voter within one turn"),
     rule(Learner,   Reactivated, Active,    LEADER,    "not seen: no activation before"),
     rule(Learner,   Learns,      Learner,   NOTHING,   "another leader or term is no new role"),
@@ -95,10 +90,10 @@ const fn rule(
     from: State,
     observed: Observed,
     to: State,
-    actions: &'static [Action],
+    scripts: &'static [EventName],
     comment: &'static str,
 ) -> Rule {
-    Rule { from, observed, to, actions, comment }
+    Rule { from, observed, to, scripts, comment }
 }
 
 // Total and in order: `lookup` may index, and no pair is without an answer.

@@ -73,7 +73,7 @@ fn the_same_state_again_has_no_action_except_for_another_activation() {
         if (rule.from, rule.observed) == (State::Active, Observed::Reactivated) {
             assert_eq!(scripts(rule), [EventName::Follower, EventName::Leader]);
         } else {
-            assert!(rule.actions.is_empty(), "{rule:?}");
+            assert!(rule.scripts.is_empty(), "{rule:?}");
         }
     }
 }
@@ -82,9 +82,9 @@ fn the_same_state_again_has_no_action_except_for_another_activation() {
 fn out_of_active_the_demotion_comes_first() {
     for rule in pairs().filter(|r| r.from == State::Active) {
         let demotes = rule.to != State::Active || rule.observed == Observed::Reactivated;
-        let first = rule.actions.first();
+        let first = rule.scripts.first();
         if demotes {
-            assert_eq!(first, Some(&Action::RunScript(EventName::Follower)), "{rule:?}");
+            assert_eq!(first, Some(&EventName::Follower), "{rule:?}");
         } else {
             assert_eq!(first, None, "{rule:?}");
         }
@@ -118,20 +118,6 @@ fn every_new_role_runs_its_script() {
 }
 
 #[test]
-fn a_change_is_told_once_and_last() {
-    for rule in pairs() {
-        let told = rule.actions.iter().filter(|a| **a == Action::EmitRoleChanged).count();
-        let silent = rule.actions.is_empty();
-        assert_eq!(told, usize::from(!silent), "{rule:?}");
-        assert!(silent || rule.actions.last() == Some(&Action::EmitRoleChanged), "{rule:?}");
-        let role_changes = rule.from.role() != rule.to.role();
-        if role_changes && rule.to != State::Stopped {
-            assert_eq!(told, 1, "{rule:?}");
-        }
-    }
-}
-
-#[test]
 fn no_table_row_runs_the_change_script() {
     // It is an addition of the scripts' configuration, not of the role.
     assert!(pairs().all(|rule| !scripts(rule).contains(&EventName::Change)));
@@ -140,7 +126,7 @@ fn no_table_row_runs_the_change_script() {
 #[test]
 fn a_stopped_node_begins_nothing() {
     for rule in pairs().filter(|r| r.from == State::Stopped) {
-        assert_eq!((rule.to, rule.actions), (State::Stopped, &[] as &[Action]));
+        assert_eq!((rule.to, rule.scripts), (State::Stopped, &[] as &[EventName]));
     }
 }
 
@@ -175,7 +161,7 @@ fn over_all_histories_roles_form_a_chain() {
                 last = told.role;
             }
             let ends = matches!(rule.to, State::Leader | State::Stopped);
-            assert!(rule.actions.is_empty() || ends || last == rule.to.role(), "{history:?}");
+            assert!(rule.scripts.is_empty() || ends || last == rule.to.role(), "{history:?}");
         }
     }
 }
@@ -185,7 +171,7 @@ fn another_token_within_one_turn_is_a_new_activation() {
     let mut machine = RoleMachine::new();
     assert_eq!(machine.observe(Observation::Activated(T1)).observed, Observed::Activated);
     assert_eq!(machine.token(), Some(T1));
-    assert!(machine.observe(Observation::Activated(T1)).actions.is_empty());
+    assert!(machine.observe(Observation::Activated(T1)).scripts.is_empty());
     assert_eq!(machine.observe(Observation::Activated(T2)).observed, Observed::Reactivated);
     assert_eq!(machine.token(), Some(T2));
     machine.observe(Observation::Follows);

@@ -1,0 +1,77 @@
+//! What time asks of the authority: the dead-man, the fence, the next turn.
+
+use super::machine::{Authority, View};
+use super::{Enforcement, FENCE_LEAD, Order, Phase, Signal, successor_wait};
+use crate::core::Instant;
+use crate::limits;
+
+impl Authority {
+    pub(super) fn is_due(&self, signal: Signal, view: &View<'_>) -> bool {
+        let now = view.now.boot;
+        match signal {
+            Signal::Retry => self.stop_again_at.is_some_and(|at| now >= at),
+            Signal::FenceDue => self.fence_at().is_some_and(|at| now >= at),
+            Signal::Quiet => self.scripts.is_some_and(|number| self.acted >= number),
+            _ => false,
+        }
+    }
+
+    /// When to start the fence unit, next.
+    pub(super) fn fence_at(&self) -> Option<Instant> {
+        let demoting = matches!(
+            self.phase,
+            Phase::Unknown | Phase::Stopping | Phase::Waiting | Phase::Settling
+        );
+        let bounded = self.timing.enforcement == Enforcement::Bounded;
+        if !demoting || !bounded || self.planned {
+            return None;
+        }
+        let first = self.began + self.timing.demote_timeout.saturating_sub(FENCE_LEAD);
+        Some(self.fenced_at.map_or(first, |at| at + limits::FENCE_AGAIN_AFTER))
+    }
+
+    pub(super) fn lease_end(&self) -> Instant {
+        self.lease.map_or(Instant::default(), |lease| lease.ends())
+    }
+
+    /// L + G while a lease is what keeps this host from being stopped. Not any more when the
+    /// service manager has the stop job and the lease is over: then the watchdog guards.
+    pub(super) fn set_dead_man(&mut self, holds: bool, orders: &mut Vec<Order>) {
+        let wanted = match self.phase {
+            Phase::Starting | Phase::Active | Phase::Stopping => true,
+            Phase::Waiting | Phase::Settling => self.planned && holds,
+            Phase::Unknown | Phase::Idle | Phase::Releasing => false,
+        };
+        let wanted = wanted.then(|| self.lease_end() + self.timing.grace);
+        if wanted != self.dead_man {
+            self.dead_man = wanted;
+            self.order(wanted.map_or(Order::DisarmDeadMan, |at| Order::ArmDeadMan { at }), orders);
+        }
+    }
+
+    /// Keeps the time of the fence where it outlives this process.
+    pub(super) fn tell_fence(&mut self, orders: &mut Vec<Order>) {
+        let at = self.fence_at().filter(|_| self.phase != Phase::Unknown);
+        // Once it was started the time stays: whoever takes over starts it at once.
+        let at = if self.fenced_at.is_some() { at.and(self.fence_told) } else { at };
+        if at != self.fence_told {
+            self.fence_told = at;
+            self.order(Order::FenceAt { at }, orders);
+        }
+    }
+
+    pub(super) fn earliest(&self, view: &View<'_>, holds: bool) -> Option<Instant> {
+        let now = view.now;
+        let uses = matches!(self.phase, Phase::Starting | Phase::Active) || self.planned;
+        let lease = self.lease.filter(|_| holds && uses);
+        let lease = lease.map(|l| now.boot + l.length.saturating_sub(now.at_most_since(l.t0)));
+        let bound = view.record.filter(|r| r.is_active() && view.leads).and_then(|r| r.bound());
+        let expiry = bound.zip(self.superseded).and_then(|(bound, (_, since))| {
+            let left = successor_wait(bound).saturating_sub(now.at_least_since(since));
+            // Passed already: the log's business, not a deadline.
+            (!left.is_zero()).then(|| now.boot + left)
+        });
+        let due = [lease, self.stop_again_at, self.fence_at(), expiry];
+        due.into_iter().flatten().min()
+    }
+}

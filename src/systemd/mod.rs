@@ -1,0 +1,23 @@
+//! Floor 4: what the agent has to do with systemd. It translates, it decides nothing.
+//!
+//! [`host`] carries out the authority's orders through [`manager`], [`deadman`] is the timer that
+//! ends this process, [`inhibit`] delays shutdown and sleep for a hand-over, [`listen`] takes the
+//! descriptors, [`notify`] says how the agent does, [`root_file`] reads what only root may write.
+
+pub mod bus;
+mod cgroup;
+pub mod deadman;
+mod fence;
+mod gate;
+pub mod host;
+pub mod inhibit;
+mod judge;
+mod link;
+pub mod listen;
+pub mod manager;
+pub mod names;
+pub mod notify;
+pub mod root_file;
+mod steps;
+mod target;
+mod task;
