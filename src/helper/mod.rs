@@ -11,6 +11,7 @@
 pub mod event;
 mod fence;
 mod release;
+mod trust;
 
 use std::ffi::OsString;
 use std::io::Write as _;
