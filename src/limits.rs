@@ -367,6 +367,45 @@ pub const MANAGER_BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// See [`MANAGER_BACKOFF_MIN`].
 pub const MANAGER_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// How long one call to the service manager or to logind may take, connecting included. PID 1 may
+/// be slow (daemon-reload). At the limit: what became of the call counts as unknown, and the state
+/// is looked at.
+pub const HOST_CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// While an order is carried out, the state of the units is looked at this often even if nothing
+/// was announced, so that a lost signal costs this long.
+pub const HOST_POLL: Duration = Duration::from_millis(100);
+
+/// While the target is active and nothing is announced, it is looked at this often.
+pub const HOST_WATCH: Duration = Duration::from_secs(1);
+
+/// How long a start or stop job may take; systemd's own default for one unit is 90 s.
+/// At the limit: reported as failed, to be ordered again.
+pub const HOST_JOB_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How often a start is asked for whose fate is unknown and that left no trace.
+/// At the limit: reported as failed.
+pub const HOST_START_ATTEMPTS: u32 = 3;
+
+/// Shortest and longest pause before the message bus is connected again; doubled each time, and
+/// back to the shortest once a connection has lived for longer than the longest.
+pub const HOST_RECONNECT_MIN: Duration = Duration::from_millis(10);
+/// See [`HOST_RECONNECT_MIN`].
+pub const HOST_RECONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// Reports of the host waiting for the driver. At the limit: the host waits.
+pub const HOST_REPORTS: usize = 16;
+
+/// Ended jobs whose results are remembered until somebody asks for them. At the limit: the oldest
+/// is forgotten, which is a lost signal.
+pub const HOST_JOBS_REMEMBERED: usize = 64;
+
+/// Units that depend on the leader target. At the limit: the target never counts as stopped.
+pub const HOST_MEMBERS_MAX: usize = 256;
+
+/// Notices of logind waiting for their reader. At the limit: the task that reads the bus waits.
+pub const HOST_NOTICES: usize = 8;
+
 const _: () = {
     assert!(APPEND_MAX_BYTES as usize + ENTRY_MAX_BYTES + 4096 <= FRAME_PAYLOAD_MAX_BYTES);
     assert!(SNAPSHOT_MAX_BYTES + 4096 <= FRAME_PAYLOAD_MAX_BYTES);
@@ -394,4 +433,6 @@ const _: () = {
             < DRIVER_QUEUE_EVENTS
     );
     assert!(SCRIPT_OUTPUT_MAX_BYTES <= SCRIPT_READ_BYTES);
+    assert!(HOST_POLL.as_nanos() < HOST_WATCH.as_nanos());
+    assert!(HOST_CALL_TIMEOUT.as_nanos() < HOST_JOB_TIMEOUT.as_nanos());
 };
