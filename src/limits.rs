@@ -400,6 +400,26 @@ pub const HOST_REPORTS: usize = 16;
 /// is forgotten, which is a lost signal.
 pub const HOST_JOBS_REMEMBERED: usize = 64;
 
+/// After an agent has ended, the state of its units is looked at this often even if nothing is
+/// announced.
+pub const AFTER_POLL: Duration = Duration::from_millis(20);
+
+/// How long what runs after an agent may take beyond `demote_timeout`. At the limit: it ends, and
+/// the next agent releases what is left.
+pub const RELEASE_EXTRA: Duration = Duration::from_millis(500);
+
+/// How long one announcement and its answer may take. At the limit: said again.
+pub const ANNOUNCE_EXCHANGE: Duration = Duration::from_millis(300);
+
+/// Shortest and longest pause before an announcement is said again to the same member; each is an
+/// eighth longer than the one before.
+pub const ANNOUNCE_PAUSE_MIN: Duration = Duration::from_millis(5);
+/// See [`ANNOUNCE_PAUSE_MIN`].
+pub const ANNOUNCE_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// How long the fence goes on killing. At the limit: it says what is left, and fails.
+pub const FENCE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Units that depend on the leader target. At the limit: the target never counts as stopped.
 pub const HOST_MEMBERS_MAX: usize = 256;
 
@@ -433,6 +453,8 @@ const _: () = {
             < DRIVER_QUEUE_EVENTS
     );
     assert!(SCRIPT_OUTPUT_MAX_BYTES <= SCRIPT_READ_BYTES);
+    // One member that announces all the time stays below what the others take.
+    assert!(ANNOUNCEMENTS_PER_SECOND as u128 * ANNOUNCE_PAUSE_MIN.as_millis() > 2 * 1000);
     assert!(HOST_POLL.as_nanos() < HOST_WATCH.as_nanos());
     assert!(HOST_CALL_TIMEOUT.as_nanos() < HOST_JOB_TIMEOUT.as_nanos());
 };

@@ -10,10 +10,21 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::core::Token;
+use crate::core::{Instant, Token};
 
 /// Name of the gate in the runtime directory.
 pub(super) const GATE_FILE: &str = "active";
+
+/// Name of the mark beside the gate: the token of the last activation. It stays when the gate is
+/// closed, and goes with the directory, so it says whether this run was ever active.
+pub(super) const MARK_FILE: &str = "activated";
+
+/// Name of the file beside the gate that says when the fence has to be started, in nanoseconds of
+/// CLOCK_BOOTTIME.
+pub(super) const FENCE_FILE: &str = "fence-at";
+
+/// Where that file is written before it is put in its place.
+const NEW_FENCE_FILE: &str = ".fence-at.new";
 
 /// Where the gate is written before it is put in its place.
 const NEW_FILE: &str = ".active.new";
@@ -23,6 +34,7 @@ const NEW_FILE: &str = ".active.new";
 pub(super) struct Gate {
     file: PathBuf,
     new: PathBuf,
+    mark: PathBuf,
     newest: Mutex<u64>,
 }
 
@@ -32,6 +44,7 @@ impl Gate {
         let gate = Gate {
             file: runtime_directory.join(GATE_FILE),
             new: runtime_directory.join(NEW_FILE),
+            mark: runtime_directory.join(MARK_FILE),
             newest: Mutex::new(0),
         };
         gate.remove()?;
@@ -61,6 +74,8 @@ impl Gate {
         if *newest != number {
             return Ok(false);
         }
+        // BEFORE the gate: without it nobody would look for what has to be released.
+        fs::write(&self.mark, format!("{}\n", token.0))?;
         let mut file = fs::File::create(&self.new)?;
         writeln!(file, "{}", token.0)?;
         fs::rename(&self.new, &self.file)?;
@@ -73,21 +88,34 @@ impl Gate {
         if *newest == number { self.remove() } else { Ok(()) }
     }
 
+    /// Leaves word, for what runs after this process, when the fence has to be started.
+    pub(super) fn fence_at(&self, at: Option<Instant>) -> io::Result<()> {
+        let file = self.file.with_file_name(FENCE_FILE);
+        let Some(at) = at else { return remove(&file) };
+        let new = self.file.with_file_name(NEW_FENCE_FILE);
+        fs::write(&new, format!("{}\n", at.0))?;
+        fs::rename(new, file)
+    }
+
     /// Whether it is known to be closed.
     pub(super) fn is_closed(&self) -> bool {
         matches!(fs::symlink_metadata(&self.file), Err(e) if e.kind() == io::ErrorKind::NotFound)
     }
 
     fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(&self.file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove(&self.file)
     }
 
     fn lock(&self) -> MutexGuard<'_, u64> {
         // A number is whole even if its writer panicked.
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -108,6 +136,8 @@ mod tests {
 
         gate.ordered_stop(2).unwrap();
         assert!(gate.is_closed());
+        let mark = fs::read_to_string(directory.path().join(MARK_FILE)).unwrap();
+        assert_eq!(mark, "42\n", "it was active once");
         assert!(!gate.open(1, Token(42)).unwrap(), "order 1 is obsolete");
         assert!(gate.is_closed());
 

@@ -8,8 +8,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tokio::sync::{mpsc, watch};
 
 use super::bus::BusAddress;
@@ -93,7 +91,11 @@ impl HostHandle {
             Order::Fence { token } => {
                 self.fence.send_replace(Some(token));
             }
-            Order::Die => die(&self.node),
+            Order::FenceAt { at } => {
+                if let Err(error) = self.gate.fence_at(at) {
+                    tracing::error!(node = %self.node, "cannot write when to fence: {error}");
+                }
+            }
         }
     }
 
@@ -106,12 +108,4 @@ impl HostHandle {
         // The timer is the kernel's: there is no state that could be half written.
         self.dead_man.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Ends this process as the dead-man would.
-fn die(node: &NodeName) {
-    tracing::error!(%node, "the stop was not acknowledged in time, ending this process");
-    let killed = kill(Pid::this(), Signal::SIGKILL);
-    // A process may always kill itself.
-    killed.expect("SIGKILL to oneself");
 }

@@ -164,6 +164,12 @@ impl SystemdManager {
         bus::read("StopUnit", &answer)
     }
 
+    /// Sends SIGKILL to every process of a unit.
+    pub async fn kill_unit(&self, unit: &str) -> Result<(), CallError> {
+        let signal = nix::sys::signal::Signal::SIGKILL as i32;
+        self.ask("KillUnit", &(unit, "all", signal)).await.map(drop)
+    }
+
     /// Runs a one-shot service and waits until it has ended, at most until `deadline`. A service
     /// that runs on, or whose caller goes away, is not stopped.
     pub async fn run_oneshot(

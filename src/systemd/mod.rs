@@ -1,9 +1,10 @@
 //! Floor 4: what the agent has to do with systemd. It translates, it decides nothing.
 //!
 //! [`host`] carries out the authority's orders through [`manager`], [`deadman`] is the timer that
-//! ends this process, [`inhibit`] delays shutdown and sleep for a hand-over, [`root_file`] reads
-//! what only root can have written.
+//! ends this process, [`inhibit`] delays shutdown and sleep for a hand-over, [`after`] looks at
+//! what an agent that ended has left, [`root_file`] reads what only root can have written.
 
+pub mod after;
 pub mod bus;
 mod cgroup;
 pub mod deadman;
@@ -14,6 +15,7 @@ pub mod inhibit;
 mod judge;
 mod link;
 pub mod manager;
+mod members;
 pub mod names;
 pub mod root_file;
 mod steps;
