@@ -233,6 +233,18 @@ pub const CONFIG_MAX_BYTES: u64 = 1 << 20;
 /// At the limit: the rest is ignored, and it says so.
 pub const GENERATOR_FILES_MAX: usize = 256;
 
+/// Descriptors that systemd may pass to the agent; it expects one. Beyond: refused.
+pub const LISTEN_FDS_MAX: usize = 64;
+
+/// Pause before a watchdog ping that systemd could not take is tried again.
+pub const WATCHDOG_RETRY: Duration = Duration::from_millis(10);
+
+/// By how much a stopping agent prolongs its stop timeout, each half of this time.
+/// At the end of [`STOP_EXTEND_MAX`]: no more, and systemd kills it.
+pub const STOP_EXTEND_STEP: Duration = Duration::from_secs(10);
+/// How long a stopping agent goes on asking for more time.
+pub const STOP_EXTEND_MAX: Duration = Duration::from_secs(600);
+
 /// Path of a Unix socket, in bytes: `sun_path` has 108 with the final zero (unix(7)).
 /// At the limit: configuration refused.
 pub const SOCKET_PATH_MAX_BYTES: usize = 107;

@@ -6,6 +6,7 @@
 mod error;
 mod logging;
 mod setup;
+mod supervisor;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use crate::config::{Config, ConfigFile};
 use crate::exit::Exit;
 use crate::limits;
+use crate::systemd::listen::{self, RaftSocket};
 use error::SetupError;
 
 /// The raftctl agent: elects one leader among several hosts and acts on the outcome.
@@ -64,7 +66,9 @@ pub fn main() -> ExitCode {
         let _ = writeln!(std::io::stdout(), "{line}");
         return Exit::Ok.into();
     }
-    match run(&config) {
+    // BEFORE any thread: this reads and changes the environment.
+    let run = |passed| run(&config, passed);
+    match listen::take().map_err(SetupError::Passed).and_then(run) {
         Ok(()) => Exit::Ok.into(),
         Err(error) => {
             let exit = error.exit();
@@ -107,10 +111,10 @@ fn survive_file_size_limit() -> Result<(), SetupError> {
     set.map(drop).map_err(|errno| SetupError::System(errno.into()))
 }
 
-fn run(config: &Config) -> Result<(), SetupError> {
+fn run(config: &Config, passed: Option<RaftSocket>) -> Result<(), SetupError> {
     survive_file_size_limit()?;
     let log = logging::start(&config.log, config.node.name.as_str())?;
-    let prepared = setup::prepare(config)?;
+    let prepared = setup::prepare(config, passed)?;
     let result = setup::serve(config, prepared);
     drop(log);
     result

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::Backlog;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::{SetupError, error_chain};
+use super::supervisor;
 use crate::config::{Config, TICK};
 use crate::consensus::{Replica, ReplicaConfig};
 use crate::core::authority::{Enforcement, Timing};
@@ -31,6 +31,8 @@ use crate::node::{Member, Node, NodeConfig, clock, recover};
 use crate::storage::state_dir::StateDir;
 use crate::storage::state_store::{StateStore, StateStoreError, StoredState};
 use crate::storage::{LogOptions, RealDisk, SegmentedLog};
+use crate::systemd::listen::RaftSocket;
+use crate::systemd::notify::{Notifier, NotifyState, Pinger, status_text};
 use crate::transport::{self, Identity, Known, Peer};
 
 /// Everything that was opened before the runtime starts.
@@ -46,11 +48,11 @@ pub(super) struct Prepared {
 }
 
 /// Opens and binds everything.
-pub(super) fn prepare(config: &Config) -> Result<Prepared, SetupError> {
+pub(super) fn prepare(config: &Config, passed: Option<RaftSocket>) -> Result<Prepared, SetupError> {
     let runtime = &config.node.runtime_directory;
     let failed = |source| SetupError::RuntimeDirectory { path: runtime.clone(), source };
     std::fs::create_dir_all(runtime).map_err(failed)?;
-    let listener = listen(config)?;
+    let listener = listen(config, passed)?;
     let bus = private::bind(&config.node.socket()).map_err(SetupError::Bus)?;
     let name = &config.node.name;
     let fresh = Incarnation(random()?);
@@ -81,10 +83,26 @@ fn invocation() -> Result<Invocation, SetupError> {
     }
 }
 
-fn listen(config: &Config) -> Result<TcpListener, SetupError> {
+/// The Raft listener: the one that was passed, or else one of our own.
+fn listen(config: &Config, passed: Option<RaftSocket>) -> Result<TcpListener, SetupError> {
     let address = config.node.listen.as_str();
     let failed = |source| SetupError::Listen { address: address.to_owned(), source };
     let resolved: Vec<SocketAddr> = address.to_socket_addrs().map_err(failed)?.collect();
+    match passed {
+        Some(RaftSocket::Listener(listener)) => {
+            let found = listener.local_addr().map_err(failed)?;
+            if !resolved.contains(&found) {
+                return Err(SetupError::OtherAddress { found, expected: address.to_owned() });
+            }
+            return Ok(listener);
+        }
+        Some(RaftSocket::Unset) => tracing::info!(
+            address,
+            "the socket unit has no address for this node, binding it here; an IP address and \
+             systemctl daemon-reload would let peers start this agent"
+        ),
+        None => {}
+    }
     let listener = TcpListener::bind(resolved.as_slice()).map_err(failed)?;
     // As many waiting connections as the kernel allows: when the queue is full it drops the SYN,
     // and a member that dials among a crowd tries again only after a second (tcp(7)).
@@ -199,20 +217,27 @@ pub(super) fn serve(config: &Config, prepared: Prepared) -> Result<(), SetupErro
                 .map_err(SetupError::System)?;
         let scripts = events::start(scripts_config(config))?;
         let scripts = Arc::new(scripts);
-        let surfaces = surfaces(Arc::clone(&scripts));
+        let notifier = Notifier::from_env().map_err(SetupError::Notify)?;
+        let pinger = Pinger::from_env(notifier.clone());
+        let surfaces = surfaces(Arc::clone(&scripts), pinger);
         let (driver, handle) =
             Driver::new(node, worker, transport, peers, surfaces).map_err(SetupError::System)?;
         let stop_bus = serve_bus(bus, handle.clone())?;
-        let stopping = stop_on_signal(handle)?;
+        let stopping = supervisor::stop_on_signal(handle.clone(), notifier.clone())?;
         let (name, address) = (&config.node.name, &config.node.listen);
         tracing::info!(node = %name, %address, incarnation = %directory.incarnation(), "serving");
         // A task of its own: waking the runtime's main future costs a system call each time.
-        tokio::spawn(driver.run()).await.map_err(|e| SetupError::System(e.into()))?;
-        stopping.abort();
+        let driver = tokio::spawn(driver.run());
+        let status = status_text(&handle.status());
+        notifier.tell(&[NotifyState::Ready, NotifyState::Status(&status)]).await;
+        let announcing = tokio::spawn(supervisor::announce(notifier, handle));
+        driver.await.map_err(|e| SetupError::System(e.into()))?;
+        announcing.abort();
         if let Ok(scripts) = Arc::try_unwrap(scripts) {
             scripts.stop(config.events.timeout).await;
         }
         stop_bus();
+        stopping.abort();
         tracing::info!(node = %config.node.name, "stopped");
         Ok(())
     });
@@ -248,10 +273,14 @@ fn scripts_config(config: &Config) -> ScriptsConfig {
     }
 }
 
-fn surfaces(scripts: Arc<Scripts>) -> Surfaces {
+fn surfaces(scripts: Arc<Scripts>, mut pinger: Pinger) -> Surfaces {
     Surfaces {
         act: Box::new(move |consequence, status| scripts.submit(occurrence(consequence, status))),
         describe: |status| Describe::from(status).to_json(),
+        ping: Box::new(move |now, until| {
+            pinger.allow_until(until);
+            pinger.turn(now)
+        }),
         fatal: Box::new(|error| {
             let text = error_chain(error);
             tracing::error!("{text}; ending at once, recovery will decide what was written");
@@ -303,20 +332,4 @@ fn serve_bus(bus: private::Listener, handle: NodeHandle) -> Result<impl FnOnce()
         let _ = stop.send(());
         let _ = thread.join();
     })
-}
-
-/// SIGTERM and SIGINT ask the node to hand over and stop.
-fn stop_on_signal(handle: NodeHandle) -> Result<tokio::task::JoinHandle<()>, SetupError> {
-    let mut term = signal(SignalKind::terminate()).map_err(SetupError::System)?;
-    let mut int = signal(SignalKind::interrupt()).map_err(SetupError::System)?;
-    Ok(tokio::spawn(async move {
-        loop {
-            let name = tokio::select! {
-                _ = term.recv() => "SIGTERM",
-                _ = int.recv() => "SIGINT",
-            };
-            tracing::info!("{name}: handing over and stopping");
-            handle.shutdown().await;
-        }
-    }))
 }

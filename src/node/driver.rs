@@ -25,12 +25,18 @@ use crate::transport::{AnnouncementReply, PeerEvent, TransportHandle};
 /// Carries out a consequence of a role change.
 pub type Act = Box<dyn FnMut(&Consequence, &NodeStatus) + Send>;
 
+/// Tells the supervisor that the loop runs, if it is time and before the second instant, from which
+/// on it must not; returns when to be called again.
+pub type Ping = Box<dyn FnMut(Instant, Option<Instant>) -> Option<Instant> + Send>;
+
 /// What the floors above do with what the node says. Called in the driver: must not block.
 pub struct Surfaces {
     /// Carries out a consequence of a role change.
     pub act: Act,
     /// The text that a peer gets when it asks for this node's status.
     pub describe: fn(&NodeStatus) -> String,
+    /// Tells the supervisor that the loop runs.
+    pub ping: Ping,
     /// Ends the process: the disk failed.
     pub fatal: Fatal,
 }
@@ -50,6 +56,7 @@ pub struct Driver<M> {
     transfers: BTreeMap<RequestId, oneshot::Sender<Result<NodeName, TransferError>>>,
     remote: BTreeMap<u64, Remote>,
     announcements: BTreeMap<RequestId, AnnouncementReply>,
+    next_ping: Option<Instant>,
     stopped: bool,
 }
 
@@ -94,6 +101,7 @@ impl<M: StateMachine> Driver<M> {
             transfers: BTreeMap::new(),
             remote: BTreeMap::new(),
             announcements: BTreeMap::new(),
+            next_ping: None,
             stopped: false,
         };
         Ok((driver, handle))
@@ -149,11 +157,13 @@ impl<M: StateMachine> Driver<M> {
         for effect in effects.drain(..) {
             self.carry_out(effect);
         }
+        // Nothing is withheld: an activation without leases has no end that a clock could tell.
+        self.next_ping = (self.surfaces.ping)(now.boot, self.node.ping_until());
     }
 
     fn next_deadline(&self) -> Instant {
         let remote = self.remote.values().map(|r| r.deadline);
-        remote.fold(self.node.next_deadline(), Instant::min)
+        remote.chain(self.next_ping).fold(self.node.next_deadline(), Instant::min)
     }
 
     fn peer_event(&mut self, event: PeerEvent, effects: &mut Vec<Effect>) {

@@ -2,7 +2,8 @@
 //!
 //! [`host`] carries out the authority's orders through [`manager`], [`deadman`] is the timer that
 //! ends this process, [`inhibit`] delays shutdown and sleep for a hand-over, [`after`] looks at
-//! what an agent that ended has left, [`root_file`] reads what only root can have written.
+//! what an agent that ended has left, [`listen`] and [`notify`] are what it is started with,
+//! [`root_file`] reads what only root can have written.
 
 pub mod after;
 pub mod bus;
@@ -14,9 +15,11 @@ pub mod host;
 pub mod inhibit;
 mod judge;
 mod link;
+pub mod listen;
 pub mod manager;
 mod members;
 pub mod names;
+pub mod notify;
 pub mod root_file;
 mod steps;
 mod target;

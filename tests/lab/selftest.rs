@@ -102,6 +102,26 @@ fn a_frozen_host_is_silent() {
     });
 }
 
+#[test]
+fn what_event_scripts_were_told_is_read_back() {
+    run(Setup { hosts: 2, boot: false, ..Setup::default() }, |lab| {
+        lab.configure("");
+        lab.boot();
+        let begun = now();
+        for (host, event, token, sequence) in [(2, "leader", "7", 2), (1, "follower", "", 3)] {
+            let told = [("EVENT", event), ("TOKEN", token), ("SEQUENCE", &sequence.to_string())]
+                .map(|(name, value)| format!("RAFTCTL_{name}={value}"));
+            let [event, token, sequence] = &told;
+            let line = ["env", event, token, sequence, "/etc/raftctl/record-event"];
+            lab.host(host).run(&line).ok();
+        }
+        let events = lab.events();
+        let told = events.iter().map(|e| (e.host, &e.event[..], e.token, e.sequence));
+        assert_eq!(told.collect::<Vec<_>>(), [(2, "leader", 7, 2), (1, "follower", 0, 3)]);
+        assert!(events[0].at > begun && events[1].at < now(), "{events:?} since {begun:?}");
+    });
+}
+
 /// A leader target that anybody may start, in place of the one of the package.
 const FREE_TARGET: &str = "[Unit]\nDescription=Anybody's\n";
 
