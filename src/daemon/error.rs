@@ -38,9 +38,9 @@ pub(super) enum SetupError {
          configuration; run systemctl daemon-reload, then restart this service"
     )]
     OtherAddress { found: SocketAddr, expected: String },
-    /// The service manager.
-    #[error("cannot reach the service manager at NOTIFY_SOCKET")]
-    Notify(#[source] io::Error),
+    /// The system bus, through which the service manager is reached.
+    #[error("cannot tell where the system bus is")]
+    SystemBus(#[source] zbus::Error),
     /// The private socket.
     #[error("cannot serve the private bus")]
     Bus(#[source] private::BindError),
@@ -85,7 +85,7 @@ impl SetupError {
             SetupError::Listen { .. } | SetupError::Bus(_) | SetupError::Passed(_) => {
                 Exit::AddressUnavailable
             }
-            SetupError::OtherAddress { .. } => Exit::Configuration,
+            SetupError::OtherAddress { .. } | SetupError::SystemBus(_) => Exit::Configuration,
             SetupError::StateDir(error) => match error {
                 D::NotADirectory { .. } => Exit::CannotCreate,
                 D::ReadOnly { .. } | D::OtherNode { .. } => Exit::NoPermission,
@@ -108,10 +108,7 @@ impl SetupError {
             },
             SetupError::Members { .. } => Exit::Configuration,
             SetupError::Replica { .. } => Exit::StateCorrupt,
-            SetupError::Scripts(_)
-            | SetupError::Random(_)
-            | SetupError::System(_)
-            | SetupError::Notify(_) => Exit::Io,
+            SetupError::Scripts(_) | SetupError::Random(_) | SetupError::System(_) => Exit::Io,
         }
     }
 }

@@ -4,16 +4,18 @@
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::Backlog;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::{SetupError, error_chain};
+use super::host::{self, OrderSink};
+use super::logging::Level;
+use super::reload::{self, Reload};
 use super::supervisor;
 use crate::config::{Config, TICK};
 use crate::consensus::{Replica, ReplicaConfig};
-use crate::core::authority::{Enforcement, Timing};
 use crate::core::state::ClusterState;
 use crate::core::{Incarnation, Invocation};
 use crate::dbus::describe::Describe;
@@ -23,7 +25,7 @@ use crate::exit::Exit;
 use crate::limits;
 use crate::node::disk::DiskWorker;
 use crate::node::driver::{Driver, Surfaces};
-use crate::node::event::Consequence;
+use crate::node::event::{Consequence, Event};
 use crate::node::handle::NodeHandle;
 use crate::node::machine::ClusterMachine;
 use crate::node::status::NodeStatus;
@@ -70,13 +72,9 @@ fn random<const N: usize>() -> Result<[u8; N], SetupError> {
     Ok(bytes)
 }
 
-/// systemd's name of this run, so that what runs after a crash can name it as well. A shell or a
-/// test inherits the variables of whatever service it is part of: they count only in the process
-/// for which systemd set them (systemd.exec(5), `$SYSTEMD_EXEC_PID`).
+/// systemd's name of this run, so that what runs after a crash can name it as well.
 fn invocation() -> Result<Invocation, SetupError> {
-    let own =
-        std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == std::process::id().to_string());
-    let given = std::env::var("INVOCATION_ID").ok().filter(|_| own);
+    let given = std::env::var("INVOCATION_ID").ok().filter(|_| host::is_service());
     match given.and_then(|id| id.parse().ok()) {
         Some(invocation) => Ok(invocation),
         None => Ok(Invocation(random()?)),
@@ -155,15 +153,7 @@ fn open_state(
         cluster_id_proposal: random()?,
         machine: directory.release_key().machine(),
         release_key: directory.release_key().key(),
-        timing: Timing {
-            election_min: config.raft.election_min,
-            election_max: config.raft.election_max,
-            tick: TICK,
-            grace: Duration::from_millis(100),
-            watchdog: Duration::from_millis(500),
-            demote_timeout: Duration::from_millis(1500),
-            enforcement: Enforcement::Nothing,
-        },
+        timing: host::timing(config),
         log_keep_entries: limits::LOG_KEEP_ENTRIES,
     };
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
@@ -203,7 +193,12 @@ fn open_store(path: PathBuf) -> Result<(StateStore, StoredState), StateStoreErro
 }
 
 /// Runs the agent until it is asked to stop.
-pub(super) fn serve(config: &Config, prepared: Prepared) -> Result<(), SetupError> {
+pub(super) fn serve(
+    config: &Config,
+    prepared: Prepared,
+    read: reload::Read,
+    level: Level,
+) -> Result<(), SetupError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -217,12 +212,26 @@ pub(super) fn serve(config: &Config, prepared: Prepared) -> Result<(), SetupErro
                 .map_err(SetupError::System)?;
         let scripts = events::start(scripts_config(config))?;
         let scripts = Arc::new(scripts);
-        let notifier = Notifier::from_env().map_err(SetupError::Notify)?;
+        let notifier = Notifier::from_env().unwrap_or_else(|error| {
+            tracing::warn!("cannot reach the service manager at NOTIFY_SOCKET: {error}, ignoring");
+            Notifier::default()
+        });
         let pinger = Pinger::from_env(notifier.clone());
-        let surfaces = surfaces(Arc::clone(&scripts), pinger);
-        let (driver, handle) =
-            Driver::new(node, worker, transport, peers, surfaces).map_err(SetupError::System)?;
+        let (outside, reports) = mpsc::channel(limits::DRIVER_REQUESTS);
+        let timing = host::timing(config);
+        host::log_enforcement(config, &timing);
+        let on_host = host::start(config, &timing, &outside)?;
+        let has_host = on_host.is_some();
+        let surfaces =
+            surfaces(Arc::clone(&scripts), outside.clone(), host::orders(on_host), pinger);
+        let driver = Driver::new(node, worker, transport, peers, reports, surfaces);
+        let (driver, handle) = driver.map_err(SetupError::System)?;
+        if has_host {
+            host::watch_host(config, handle.clone(), outside.clone())?;
+        }
         let stop_bus = serve_bus(bus, handle.clone())?;
+        let reload = Reload { config: config.clone(), read, level, scripts: scripts.clone() };
+        let reloading = reload::on_hangup(reload, notifier.clone(), handle.clone())?;
         let stopping = supervisor::stop_on_signal(handle.clone(), notifier.clone())?;
         let (name, address) = (&config.node.name, &config.node.listen);
         tracing::info!(node = %name, %address, incarnation = %directory.incarnation(), "serving");
@@ -233,6 +242,9 @@ pub(super) fn serve(config: &Config, prepared: Prepared) -> Result<(), SetupErro
         let announcing = tokio::spawn(supervisor::announce(notifier, handle));
         driver.await.map_err(|e| SetupError::System(e.into()))?;
         announcing.abort();
+        reloading.abort();
+        // Once the task is gone, so is its hold on the scripts.
+        let _ = reloading.await;
         if let Ok(scripts) = Arc::try_unwrap(scripts) {
             scripts.stop(config.events.timeout).await;
         }
@@ -263,7 +275,8 @@ fn other_members(config: &Config) -> Vec<Peer> {
     others.map(|m| Peer { id: m.id, name: m.name.clone(), address: m.address.clone() }).collect()
 }
 
-fn scripts_config(config: &Config) -> ScriptsConfig {
+/// What the scripts of this node are.
+pub(super) fn scripts_config(config: &Config) -> ScriptsConfig {
     ScriptsConfig {
         scripts: config.events.scripts.clone(),
         timeout: config.events.timeout,
@@ -273,9 +286,18 @@ fn scripts_config(config: &Config) -> ScriptsConfig {
     }
 }
 
-fn surfaces(scripts: Arc<Scripts>, mut pinger: Pinger) -> Surfaces {
+fn surfaces(
+    scripts: Arc<Scripts>,
+    acted: mpsc::Sender<Event>,
+    order: OrderSink,
+    mut pinger: Pinger,
+) -> Surfaces {
     Surfaces {
-        act: Box::new(move |consequence, status| scripts.submit(occurrence(consequence, status))),
+        order,
+        act: Box::new(move |consequence, status| {
+            scripts.submit(occurrence(consequence, status));
+            let _ = acted.try_send(Event::Acted { number: consequence.number });
+        }),
         describe: |status| Describe::from(status).to_json(),
         ping: Box::new(move |now, until| {
             pinger.allow_until(until);

@@ -83,8 +83,16 @@ pub struct Occurrence {
 pub struct Scripts {
     shared: Arc<Shared>,
     status: watch::Receiver<ScriptsStatus>,
-    /// `None` if no script is configured: there is nothing to run then.
-    runner: Option<Runner>,
+    runner: Mutex<State>,
+}
+
+/// Whether there is a thread.
+#[derive(Debug)]
+enum State {
+    /// No script was ever configured, so there is nothing to run.
+    Idle(watch::Sender<ScriptsStatus>),
+    Runs(Runner),
+    Stopped,
 }
 
 #[derive(Debug)]
@@ -96,6 +104,8 @@ struct Runner {
 /// What the handle and the runner's thread share.
 #[derive(Debug)]
 struct Shared {
+    /// What to run from the next event on.
+    config: Mutex<Arc<ScriptsConfig>>,
     queue: Mutex<Queue>,
     /// The queue has something to take, or the runner shall stop.
     wake: Notify,
@@ -105,7 +115,11 @@ struct Shared {
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect("a panic aborts, so the lock is never poisoned")
+        self.queue.lock().expect(NOT_POISONED)
+    }
+
+    fn config(&self) -> Arc<ScriptsConfig> {
+        Arc::clone(&self.config.lock().expect(NOT_POISONED))
     }
 }
 
@@ -115,18 +129,22 @@ impl Shared {
 /// If the thread or its runtime cannot be created. A script that is missing or cannot be run is no
 /// error here; it is logged when its event happens.
 pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
+    let (publish, status) = watch::channel(ScriptsStatus::default());
     let shared = Arc::new(Shared {
+        config: Mutex::new(Arc::new(config)),
         queue: Mutex::new(Queue::default()),
         wake: Notify::new(),
         stop: watch::Sender::new(None),
     });
-    let (publish, status) = watch::channel(ScriptsStatus::default());
-    if config.scripts.is_empty() {
-        return Ok(Scripts { shared, status, runner: None });
-    }
+    let scripts = Scripts { shared, status, runner: Mutex::new(State::Idle(publish)) };
+    scripts.start_if_needed()?;
+    Ok(scripts)
+}
+
+/// Starts the thread.
+fn spawn(shared: Arc<Shared>, publish: watch::Sender<ScriptsStatus>) -> Result<Runner, StartError> {
     let (ready, is_ready) = mpsc::sync_channel(1);
     let (finish, done) = oneshot::channel();
-    let theirs = Arc::clone(&shared);
     let thread = std::thread::Builder::new()
         .name("events".into())
         .spawn(move || {
@@ -136,7 +154,7 @@ pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
             match runtime {
                 Ok(runtime) => {
                     let _ = ready.send(Ok(()));
-                    runtime.block_on(runner::run(config, theirs, publish));
+                    runtime.block_on(runner::run(shared, publish));
                     let _ = finish.send(());
                 }
                 Err(error) => {
@@ -147,18 +165,42 @@ pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
         .map_err(|source| StartError::Thread { source })?;
     let built = is_ready.recv().expect("the thread answers before it ends");
     built.map_err(|source| StartError::Runtime { source })?;
-    Ok(Scripts { shared, status, runner: Some(Runner { thread, done }) })
+    Ok(Runner { thread, done })
 }
 
 impl Scripts {
     /// Hands over what happened; returns at once. Of the events that wait, only the newest is
     /// kept, and before it the demotion of a `leader` script that was started.
     pub fn submit(&self, occurrence: Occurrence) {
-        if self.runner.is_none() {
+        if !matches!(*self.state(), State::Runs(_)) {
             return;
         }
         self.shared.queue().submit(occurrence);
         self.shared.wake.notify_one();
+    }
+
+    /// Runs other scripts, or the same with other limits, from the next event on. May wait for a
+    /// thread to start.
+    ///
+    /// # Errors
+    /// As [`start`]; then nothing runs until this is called again.
+    pub fn reconfigure(&self, config: ScriptsConfig) -> Result<(), StartError> {
+        *self.shared.config.lock().expect(NOT_POISONED) = Arc::new(config);
+        self.start_if_needed()
+    }
+
+    fn start_if_needed(&self) -> Result<(), StartError> {
+        let mut state = self.state();
+        if let State::Idle(publish) = &*state
+            && !self.shared.config().scripts.is_empty()
+        {
+            *state = State::Runs(spawn(Arc::clone(&self.shared), publish.clone())?);
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.runner.lock().expect(NOT_POISONED)
     }
 
     /// What runs now and how the last script ended; intermediate values may be skipped.
@@ -170,9 +212,10 @@ impl Scripts {
     /// and after it the demotion, until `deadline` from now; then the process group of what still
     /// runs is killed. If a demotion waits for the running script, that one gets half of the time.
     /// Returns at the latest [`limits::SCRIPT_KILL_WAIT`] after the deadline.
-    pub async fn stop(mut self, deadline: Duration) {
+    pub async fn stop(self, deadline: Duration) {
         self.begin_stop(deadline);
-        let Some(runner) = self.runner.take() else { return };
+        let state = std::mem::replace(&mut *self.state(), State::Stopped);
+        let State::Runs(runner) = state else { return };
         let most = deadline.saturating_add(limits::SCRIPT_KILL_WAIT);
         if tokio::time::timeout(most, runner.done).await.is_ok() {
             // It has said that it is done: this waits only for the thread to end.
@@ -192,8 +235,10 @@ impl Scripts {
 
 impl Drop for Scripts {
     fn drop(&mut self) {
-        if self.runner.is_some() {
+        if matches!(*self.state(), State::Runs(_)) {
             self.begin_stop(Duration::ZERO);
         }
     }
 }
+
+const NOT_POISONED: &str = "a panic aborts, so the lock is never poisoned";

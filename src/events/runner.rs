@@ -13,14 +13,8 @@ use super::status::{Finished, Outcome, Running, ScriptsStatus};
 use super::{EventName, ScriptsConfig, Shared};
 
 /// Runs scripts until the handle says stop and nothing is due any more.
-pub(super) async fn run(
-    config: ScriptsConfig,
-    shared: Arc<Shared>,
-    status: watch::Sender<ScriptsStatus>,
-) {
-    let stop = shared.stop.subscribe();
-    let patience = Patience { timeout: config.timeout, kill_after: config.kill_after, stop };
-    let mut runner = Runner { config, shared, status, patience };
+pub(super) async fn run(shared: Arc<Shared>, status: watch::Sender<ScriptsStatus>) {
+    let mut runner = Runner { config: shared.config(), shared, status };
     loop {
         let (told, stopping, coalesced) = {
             let mut queue = runner.shared.queue();
@@ -38,10 +32,10 @@ pub(super) async fn run(
 }
 
 struct Runner {
-    config: ScriptsConfig,
+    /// What was configured when the event was taken.
+    config: Arc<ScriptsConfig>,
     shared: Arc<Shared>,
     status: watch::Sender<ScriptsStatus>,
-    patience: Patience,
 }
 
 impl Runner {
@@ -49,6 +43,7 @@ impl Runner {
     /// runs even if the event is over by then, so that for this script, too, every leader is
     /// followed by a follower.
     async fn run_event(&mut self, told: &Numbered) {
+        self.config = self.shared.config();
         let own = told.occurrence.event;
         if own != EventName::Change {
             self.run_script(own, told).await;
@@ -58,7 +53,7 @@ impl Runner {
 
     async fn run_script(&mut self, event: EventName, told: &Numbered) {
         let Some(script) = self.config.scripts.get(&event).cloned() else { return };
-        if self.patience.stop.borrow().is_some_and(|stop| stop.is_over()) {
+        if self.shared.stop.borrow().is_some_and(|stop| stop.is_over()) {
             let (event, script) = (event.as_str(), script.display());
             tracing::error!(event, %script, "no time left before the agent stops, not running it");
             return;
@@ -80,7 +75,7 @@ impl Runner {
                 let running = Running { event, script: script.clone(), sequence, pid };
                 self.status.send_modify(|status| status.running = Some(running));
                 let demotion_waits = || self.shared.queue().has_demotion();
-                let ended = process.finish(self.patience.clone(), demotion_waits).await;
+                let ended = process.finish(self.patience(), demotion_waits).await;
                 let (outcome, duration, output) = ended;
                 let (output, discarded_bytes) = output.into_parts();
                 Finished { event, script, sequence, outcome, duration, output, discarded_bytes }
@@ -94,16 +89,21 @@ impl Runner {
         });
     }
 
+    fn patience(&self) -> Patience {
+        let ScriptsConfig { timeout, kill_after, .. } = *self.config;
+        Patience { timeout, kill_after, stop: self.shared.stop.subscribe() }
+    }
+
     fn start(
         &self,
         event: EventName,
         script: &Path,
         told: &Numbered,
     ) -> Result<Process, super::ScriptError> {
-        let ScriptsConfig { cluster, node, .. } = &self.config;
+        let ScriptsConfig { cluster, node, .. } = &*self.config;
         let name = event.as_str();
         let now = Instant::now();
-        let rest = self.patience.deadline(now).saturating_duration_since(now);
+        let rest = self.patience().deadline(now).saturating_duration_since(now);
         let payload = Payload::new(told, name, cluster, node, since_1970() + rest);
         Process::start(script, [name, told.occurrence.role, cluster], &payload)
     }

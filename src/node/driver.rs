@@ -16,6 +16,7 @@ use super::machine::StateMachine;
 use super::node::Node;
 use super::status::{Change, NodeStatus};
 use super::timer::Timer;
+use crate::core::authority::Order;
 use crate::core::command::Release;
 use crate::core::{Instant, NodeId, NodeName};
 use crate::limits;
@@ -35,6 +36,8 @@ pub struct Surfaces {
     pub act: Act,
     /// The text that a peer gets when it asks for this node's status.
     pub describe: fn(&NodeStatus) -> String,
+    /// Carries out an order to the host, or hands it on.
+    pub order: Box<dyn FnMut(Order) + Send>,
     /// Tells the supervisor that the loop runs.
     pub ping: Ping,
     /// Ends the process: the disk failed.
@@ -49,6 +52,8 @@ pub struct Driver<M> {
     disk: Disk,
     timer: Timer,
     requests: mpsc::Receiver<Request>,
+    /// What the surfaces report: the host, the scripts.
+    reports: mpsc::Receiver<Event>,
     status: watch::Sender<Arc<NodeStatus>>,
     changes: broadcast::Sender<Change>,
     surfaces: Surfaces,
@@ -75,6 +80,7 @@ impl<M: StateMachine> Driver<M> {
         worker: DiskWorker<L, S>,
         transport: TransportHandle,
         peers: mpsc::Receiver<PeerEvent>,
+        reports: mpsc::Receiver<Event>,
         mut surfaces: Surfaces,
     ) -> std::io::Result<(Self, NodeHandle)>
     where
@@ -94,6 +100,7 @@ impl<M: StateMachine> Driver<M> {
             disk,
             timer: Timer::new()?,
             requests,
+            reports,
             status,
             changes,
             surfaces,
@@ -116,6 +123,7 @@ impl<M: StateMachine> Driver<M> {
             tokio::select! {
                 biased;
                 Some(event) = self.disk.events.recv() => self.handle(event, &mut effects),
+                Some(event) = self.reports.recv() => self.handle(event, &mut effects),
                 Some(event) = self.peers.recv() => self.peer_event(event, &mut effects),
                 Some(request) = self.requests.recv() => self.request(request, &mut effects),
                 () = self.timer.wait(deadline) => {}
@@ -135,6 +143,8 @@ impl<M: StateMachine> Driver<M> {
     fn take_waiting(&mut self, effects: &mut Vec<Effect>) {
         for _ in 0..limits::DRIVER_DRAIN_EVENTS {
             if let Ok(event) = self.disk.events.try_recv() {
+                self.handle(event, effects);
+            } else if let Ok(event) = self.reports.try_recv() {
                 self.handle(event, effects);
             } else if let Ok(event) = self.peers.try_recv() {
                 self.peer_event(event, effects);
@@ -157,7 +167,6 @@ impl<M: StateMachine> Driver<M> {
         for effect in effects.drain(..) {
             self.carry_out(effect);
         }
-        // Nothing is withheld: an activation without leases has no end that a clock could tell.
         self.next_ping = (self.surfaces.ping)(now.boot, self.node.ping_until());
     }
 
@@ -278,7 +287,7 @@ impl<M: StateMachine> Driver<M> {
             Effect::Announce { to, release } => {
                 self.transport.send_release(to, release);
             }
-            Effect::Host(_) => {}
+            Effect::Host(order) => (self.surfaces.order)(order),
             Effect::Warn(text) => tracing::warn!("{text}, ignoring"),
             Effect::Stopped => self.stopped = true,
         }

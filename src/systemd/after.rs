@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use tokio::time::{Instant, sleep};
 
 use super::cgroup;
-use super::gate::{FENCE_FILE, GATE_FILE, MARK_FILE};
+use super::gate::{FENCE_AT_FILE, GATE_FILE, MARK_FILE};
 use super::host::HostSettings;
 use super::manager::{Changes, Finished, ManagerError, Mode, SystemdManager};
 use super::members::{self, Seen};
 use super::names;
 use super::target::Target;
-use crate::core::NodeName;
 use crate::core::role::EventName;
+use crate::core::{Instant as Boottime, NodeName};
 use crate::limits;
 
 /// What one run of the agent left.
@@ -39,10 +39,14 @@ pub fn last_activation(runtime_directory: &Path) -> Option<String> {
     Some(text.trim_end().to_owned())
 }
 
-/// When the fence has to be started, on CLOCK_BOOTTIME, if the agent had begun to demote.
-pub fn fence_at(runtime_directory: &Path) -> Option<crate::core::Instant> {
-    let text = fs::read_to_string(runtime_directory.join(FENCE_FILE)).ok()?;
-    text.trim_end().parse().ok().map(crate::core::Instant)
+/// When the fence has to be started, on CLOCK_BOOTTIME, if the agent had begun to demote. A time
+/// that cannot be read, because the agent died while it wrote it, is now.
+pub fn fence_at(runtime_directory: &Path) -> Option<Boottime> {
+    match fs::read_to_string(runtime_directory.join(FENCE_AT_FILE)) {
+        Ok(text) => Some(Boottime(text.trim_end().parse().unwrap_or_default())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(_) => Some(Boottime(0)),
+    }
 }
 
 impl Remains {

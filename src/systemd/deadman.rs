@@ -19,6 +19,10 @@ pub struct DeadMan {
     timer: Timer,
 }
 
+// SAFETY: a timer belongs to the process; its identifier, which only looks like a pointer, may be
+// used by any of its threads (timer_create(2)).
+unsafe impl Send for DeadMan {}
+
 impl DeadMan {
     /// A dead-man that is not armed.
     pub fn new() -> io::Result<DeadMan> {

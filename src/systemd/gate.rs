@@ -19,12 +19,8 @@ pub(super) const GATE_FILE: &str = "active";
 /// closed, and goes with the directory, so it says whether this run was ever active.
 pub(super) const MARK_FILE: &str = "activated";
 
-/// Name of the file beside the gate that says when the fence has to be started, in nanoseconds of
-/// CLOCK_BOOTTIME.
-pub(super) const FENCE_FILE: &str = "fence-at";
-
-/// Where that file is written before it is put in its place.
-const NEW_FENCE_FILE: &str = ".fence-at.new";
+/// Where `raftctl-helper release` finds when to start the fence.
+pub(super) const FENCE_AT_FILE: &str = "fence-at";
 
 /// Where the gate is written before it is put in its place.
 const NEW_FILE: &str = ".active.new";
@@ -88,13 +84,13 @@ impl Gate {
         if *newest == number { self.remove() } else { Ok(()) }
     }
 
-    /// Leaves word, for what runs after this process, when the fence has to be started.
+    /// Keeps the time of the fence (CLOCK_BOOTTIME, nanoseconds) for what runs after this process.
     pub(super) fn fence_at(&self, at: Option<Instant>) -> io::Result<()> {
-        let file = self.file.with_file_name(FENCE_FILE);
-        let Some(at) = at else { return remove(&file) };
-        let new = self.file.with_file_name(NEW_FENCE_FILE);
-        fs::write(&new, format!("{}\n", at.0))?;
-        fs::rename(new, file)
+        let file = self.file.with_file_name(FENCE_AT_FILE);
+        match at {
+            Some(at) => fs::write(file, format!("{}\n", at.0)),
+            None => remove(&file),
+        }
     }
 
     /// Whether it is known to be closed.

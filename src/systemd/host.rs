@@ -93,7 +93,8 @@ impl HostHandle {
             }
             Order::FenceAt { at } => {
                 if let Err(error) = self.gate.fence_at(at) {
-                    tracing::error!(node = %self.node, "cannot write when to fence: {error}");
+                    let node = &self.node;
+                    tracing::warn!(%node, "cannot keep the time of the fence: {error}, ignoring");
                 }
             }
         }
