@@ -2,6 +2,12 @@
 
 #[path = "lab/cold_start.rs"]
 mod cold_start;
+#[path = "lab/disk.rs"]
+mod disk;
+#[path = "lab/packaging.rs"]
+mod packaging;
+#[path = "lab/rights.rs"]
+mod rights;
 #[path = "lab/selftest.rs"]
 mod selftest;
 #[path = "lab/service.rs"]

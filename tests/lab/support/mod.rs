@@ -24,7 +24,7 @@ mod host;
 mod life;
 mod member;
 mod network;
-mod record;
+pub mod record;
 mod sampler;
 mod template;
 
@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use clock::{now, wait_until};
+pub use command::Output;
 pub use enter::enter;
 pub use host::{Host, REBOOT};
 pub use member::{Member, Stop};
