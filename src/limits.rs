@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+mod host;
+
+pub use host::*;
+
 /// Largest frame payload accepted from or sent to a peer, in bytes.
 /// At the limit: the frame is refused before anything is allocated and the connection is closed.
 pub const FRAME_PAYLOAD_MAX_BYTES: usize = 8 << 20;
@@ -195,31 +199,6 @@ pub const PENDING_READS_MAX: usize = 4096;
 /// Proposals waiting for commit. At the limit: a new proposal is refused as busy.
 pub const PENDING_PROPOSALS_MAX: usize = 8192;
 
-/// Lease rounds that wait for their quorum. At the limit: the oldest is forgotten; confirming it
-/// later gives no lease.
-pub const LEASE_ROUNDS_MAX: usize = 64;
-
-/// Reports of the host that wait for the node's next turn. At the limit: the newest is dropped; the
-/// order is then given again.
-pub const HOST_REPORTS_MAX: usize = 32;
-
-/// Pause before a stop that failed, or was not answered, is ordered again.
-pub const STOP_AGAIN_AFTER: Duration = Duration::from_millis(50);
-
-/// Pause between two starts of the fence unit while something still runs.
-pub const FENCE_AGAIN_AFTER: Duration = Duration::from_millis(500);
-
-/// How long a leader's oldest write may wait for its disk. Beyond it: leadership is handed over to
-/// a node whose disk answers.
-pub const DISK_STALL: Duration = Duration::from_secs(1);
-
-/// Pause between two announcements of a release to the members.
-pub const ANNOUNCE_EVERY: Duration = Duration::from_millis(40);
-
-/// Released invocations that the replicated state remembers, so that a late activation of one is
-/// void. At the limit: the oldest is forgotten; its activation would then end by its bound.
-pub const DEAD_INVOCATIONS_MAX: usize = 32;
-
 /// Members of a cluster. At the limit: configuration refused.
 pub const MEMBERS_MAX: usize = 7;
 
@@ -228,10 +207,6 @@ pub const NAME_MAX_CHARS: usize = 32;
 
 /// Size of a configuration file, in bytes. At the limit: refused.
 pub const CONFIG_MAX_BYTES: u64 = 1 << 20;
-
-/// Configuration files that the systemd generator looks at.
-/// At the limit: the rest is ignored, and it says so.
-pub const GENERATOR_FILES_MAX: usize = 256;
 
 /// Path of a Unix socket, in bytes: `sun_path` has 108 with the final zero (unix(7)).
 /// At the limit: configuration refused.
@@ -244,22 +219,6 @@ pub const ELECTION_MIN_HIGHEST: Duration = Duration::from_secs(60);
 
 /// Longest `election_max`. Beyond: configuration refused.
 pub const ELECTION_MAX_HIGHEST: Duration = Duration::from_secs(600);
-
-/// Shortest and longest `demote_timeout`. Outside: configuration refused.
-pub const DEMOTE_TIMEOUT_LOWEST: Duration = Duration::from_millis(500);
-/// See [`DEMOTE_TIMEOUT_LOWEST`].
-pub const DEMOTE_TIMEOUT_HIGHEST: Duration = Duration::from_secs(600);
-
-/// How long before the end of `demote_timeout` the fence starts.
-pub const FENCE_AHEAD: Duration = Duration::from_millis(300);
-
-/// Shortest and longest `watchdog`. Outside: configuration refused.
-pub const WATCHDOG_LOWEST: Duration = Duration::from_millis(100);
-/// See [`WATCHDOG_LOWEST`].
-pub const WATCHDOG_HIGHEST: Duration = Duration::from_secs(300);
-
-/// Longest `grace`; the shortest is a tick. Beyond: configuration refused.
-pub const GRACE_HIGHEST: Duration = Duration::from_secs(60);
 
 /// Longest time limit of an event script. Beyond: configuration refused.
 pub const SCRIPT_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -335,6 +294,19 @@ pub const SCRIPT_GROUP_POLL: Duration = Duration::from_millis(50);
 /// file system). At the limit: an error is logged and the next event goes on without it.
 pub const SCRIPT_KILL_WAIT: Duration = Duration::from_secs(2);
 
+/// Event scripts that could not be killed and are watched until they vanish. Until then it is not
+/// said that their event is over. At the limit: one more is not watched, and it is never said.
+pub const SCRIPTS_LEFT_MAX: usize = 8;
+
+/// Pause before the service manager is asked again to stop the unit of an event script.
+pub const EVENT_UNIT_RETRY: Duration = Duration::from_millis(250);
+
+/// Characters of the reason that an event script is told. At the limit: the script is not run.
+pub const EVENT_REASON_MAX_CHARS: usize = 80;
+
+/// Symbolic links on the way to an event script. At the limit: the script is not run.
+pub const SCRIPT_LINKS_MAX: usize = 16;
+
 /// Log lines waiting for a slow reader of stderr or of the log file.
 /// At the limit: lines are dropped and counted; the agent never waits.
 pub const LOG_QUEUE_LINES: usize = 8192;
@@ -394,4 +366,8 @@ const _: () = {
             < DRIVER_QUEUE_EVENTS
     );
     assert!(SCRIPT_OUTPUT_MAX_BYTES <= SCRIPT_READ_BYTES);
+    // One member that announces all the time stays below what the others take.
+    assert!(ANNOUNCEMENTS_PER_SECOND as u128 * ANNOUNCE_PAUSE_MIN.as_millis() > 2 * 1000);
+    assert!(HOST_POLL.as_nanos() < HOST_WATCH.as_nanos());
+    assert!(HOST_CALL_TIMEOUT.as_nanos() < HOST_JOB_TIMEOUT.as_nanos());
 };

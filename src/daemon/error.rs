@@ -2,6 +2,7 @@
 //! root says it, once.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::consensus::StartRefused;
@@ -11,6 +12,7 @@ use crate::exit::Exit;
 use crate::storage::LogError;
 use crate::storage::state_dir::StateDirError;
 use crate::storage::state_store::StateStoreError;
+use crate::systemd::listen::ListenError;
 
 /// Why the agent does not start. Nothing was overwritten.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,18 @@ pub(super) enum SetupError {
     /// The Raft listener.
     #[error("cannot listen on {address} for peers; is another agent running there?")]
     Listen { address: String, source: io::Error },
+    /// A descriptor from systemd.
+    #[error("cannot use what the socket unit passed")]
+    Passed(#[source] ListenError),
+    /// The descriptor listens elsewhere.
+    #[error(
+        "the socket unit listens on {found}: expected {expected}, the address in the \
+         configuration; run systemctl daemon-reload, then restart this service"
+    )]
+    OtherAddress { found: SocketAddr, expected: String },
+    /// The system bus, through which the service manager is reached.
+    #[error("cannot tell where the system bus is")]
+    SystemBus(#[source] zbus::Error),
     /// The private socket.
     #[error("cannot serve the private bus")]
     Bus(#[source] private::BindError),
@@ -68,7 +82,10 @@ impl SetupError {
             {
                 Exit::NoPermission
             }
-            SetupError::Listen { .. } | SetupError::Bus(_) => Exit::AddressUnavailable,
+            SetupError::Listen { .. } | SetupError::Bus(_) | SetupError::Passed(_) => {
+                Exit::AddressUnavailable
+            }
+            SetupError::OtherAddress { .. } | SetupError::SystemBus(_) => Exit::Configuration,
             SetupError::StateDir(error) => match error {
                 D::NotADirectory { .. } => Exit::CannotCreate,
                 D::ReadOnly { .. } | D::OtherNode { .. } => Exit::NoPermission,

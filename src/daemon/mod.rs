@@ -4,12 +4,17 @@
 //! Owns the process: its exit status, its signals, its log. Decides nothing about the cluster.
 
 mod error;
+mod host;
 mod logging;
+mod reload;
 mod setup;
+mod supervisor;
+mod units;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -17,10 +22,11 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use crate::config::{Config, ConfigFile};
 use crate::exit::Exit;
 use crate::limits;
+use crate::systemd::listen::{self, RaftSocket};
 use error::SetupError;
 
 /// The raftctl agent: elects one leader among several hosts and acts on the outcome.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "raftctld", version, after_help = after_help())]
 struct Arguments {
     /// The configuration file; see raftctl.toml(5).
@@ -38,7 +44,8 @@ struct Arguments {
 fn after_help() -> String {
     let statuses = Exit::table(true);
     format!(
-        "Signals:\n  SIGTERM, SIGINT   hand over leadership if held, then exit 0\n\n\
+        "Signals:\n  SIGTERM, SIGINT   hand over leadership if held, then exit 0\n  \
+         SIGHUP            read the configuration again; [events] and log level take effect\n\n\
          Exit statuses:\n  0   stopped as asked, or the configuration is good\n{statuses}\n\
          Example:\n  raftctld --config /etc/raftctl/n1.toml"
     )
@@ -64,7 +71,9 @@ pub fn main() -> ExitCode {
         let _ = writeln!(std::io::stdout(), "{line}");
         return Exit::Ok.into();
     }
-    match run(&config) {
+    // BEFORE any thread: this reads and changes the environment.
+    let run = |passed| run(&config, passed, &arguments);
+    match listen::take().map_err(SetupError::Passed).and_then(run) {
         Ok(()) => Exit::Ok.into(),
         Err(error) => {
             let exit = error.exit();
@@ -107,11 +116,17 @@ fn survive_file_size_limit() -> Result<(), SetupError> {
     set.map(drop).map_err(|errno| SetupError::System(errno.into()))
 }
 
-fn run(config: &Config) -> Result<(), SetupError> {
+fn run(
+    config: &Config,
+    passed: Option<RaftSocket>,
+    arguments: &Arguments,
+) -> Result<(), SetupError> {
     survive_file_size_limit()?;
     let log = logging::start(&config.log, config.node.name.as_str())?;
-    let prepared = setup::prepare(config)?;
-    let result = setup::serve(config, prepared);
+    let prepared = setup::prepare(config, passed)?;
+    let arguments = arguments.clone();
+    let read: reload::Read = Arc::new(move || read_config(&arguments));
+    let result = setup::serve(config, prepared, read, log.level.clone());
     drop(log);
     result
 }

@@ -7,18 +7,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::Backlog;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::{SetupError, error_chain};
+use super::host::{self, OrderSink};
+use super::logging::Level;
+use super::reload::{self, Reload};
+use super::supervisor;
 use crate::config::{Config, TICK};
 use crate::consensus::{Replica, ReplicaConfig};
-use crate::core::authority::{Enforcement, Timing};
 use crate::core::state::ClusterState;
 use crate::core::{Incarnation, Invocation};
 use crate::dbus::describe::Describe;
 use crate::dbus::private;
-use crate::events::{self, Occurrence, Scripts, ScriptsConfig};
+use crate::events::{self, Backend, Occurrence, Scripts, ScriptsConfig};
 use crate::exit::Exit;
 use crate::limits;
 use crate::node::disk::DiskWorker;
@@ -31,6 +33,8 @@ use crate::node::{Member, Node, NodeConfig, clock, recover};
 use crate::storage::state_dir::StateDir;
 use crate::storage::state_store::{StateStore, StateStoreError, StoredState};
 use crate::storage::{LogOptions, RealDisk, SegmentedLog};
+use crate::systemd::listen::RaftSocket;
+use crate::systemd::notify::{Notifier, NotifyState, Pinger, status_text};
 use crate::transport::{self, Identity, Known, Peer};
 
 /// Everything that was opened before the runtime starts.
@@ -46,11 +50,11 @@ pub(super) struct Prepared {
 }
 
 /// Opens and binds everything.
-pub(super) fn prepare(config: &Config) -> Result<Prepared, SetupError> {
+pub(super) fn prepare(config: &Config, passed: Option<RaftSocket>) -> Result<Prepared, SetupError> {
     let runtime = &config.node.runtime_directory;
     let failed = |source| SetupError::RuntimeDirectory { path: runtime.clone(), source };
     std::fs::create_dir_all(runtime).map_err(failed)?;
-    let listener = listen(config)?;
+    let listener = listen(config, passed)?;
     let bus = private::bind(&config.node.socket()).map_err(SetupError::Bus)?;
     let name = &config.node.name;
     let fresh = Incarnation(random()?);
@@ -68,23 +72,35 @@ fn random<const N: usize>() -> Result<[u8; N], SetupError> {
     Ok(bytes)
 }
 
-/// systemd's name of this run, so that what runs after a crash can name it as well. A shell or a
-/// test inherits the variables of whatever service it is part of: they count only in the process
-/// for which systemd set them (systemd.exec(5), `$SYSTEMD_EXEC_PID`).
+/// systemd's name of this run, so that what runs after a crash can name it as well.
 fn invocation() -> Result<Invocation, SetupError> {
-    let own =
-        std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == std::process::id().to_string());
-    let given = std::env::var("INVOCATION_ID").ok().filter(|_| own);
+    let given = std::env::var("INVOCATION_ID").ok().filter(|_| host::is_service());
     match given.and_then(|id| id.parse().ok()) {
         Some(invocation) => Ok(invocation),
         None => Ok(Invocation(random()?)),
     }
 }
 
-fn listen(config: &Config) -> Result<TcpListener, SetupError> {
+/// The Raft listener: the one that was passed, or else one of our own.
+fn listen(config: &Config, passed: Option<RaftSocket>) -> Result<TcpListener, SetupError> {
     let address = config.node.listen.as_str();
     let failed = |source| SetupError::Listen { address: address.to_owned(), source };
     let resolved: Vec<SocketAddr> = address.to_socket_addrs().map_err(failed)?.collect();
+    match passed {
+        Some(RaftSocket::Listener(listener)) => {
+            let found = listener.local_addr().map_err(failed)?;
+            if !resolved.contains(&found) {
+                return Err(SetupError::OtherAddress { found, expected: address.to_owned() });
+            }
+            return Ok(listener);
+        }
+        Some(RaftSocket::Unset) => tracing::info!(
+            address,
+            "the socket unit has no address for this node, binding it here; an IP address and \
+             systemctl daemon-reload would let peers start this agent"
+        ),
+        None => {}
+    }
     let listener = TcpListener::bind(resolved.as_slice()).map_err(failed)?;
     // As many waiting connections as the kernel allows: when the queue is full it drops the SYN,
     // and a member that dials among a crowd tries again only after a second (tcp(7)).
@@ -137,15 +153,7 @@ fn open_state(
         cluster_id_proposal: random()?,
         machine: directory.release_key().machine(),
         release_key: directory.release_key().key(),
-        timing: Timing {
-            election_min: config.raft.election_min,
-            election_max: config.raft.election_max,
-            tick: TICK,
-            grace: Duration::from_millis(100),
-            watchdog: Duration::from_millis(500),
-            demote_timeout: Duration::from_millis(1500),
-            enforcement: Enforcement::Nothing,
-        },
+        timing: host::timing(config),
         log_keep_entries: limits::LOG_KEEP_ENTRIES,
     };
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
@@ -185,7 +193,12 @@ fn open_store(path: PathBuf) -> Result<(StateStore, StoredState), StateStoreErro
 }
 
 /// Runs the agent until it is asked to stop.
-pub(super) fn serve(config: &Config, prepared: Prepared) -> Result<(), SetupError> {
+pub(super) fn serve(
+    config: &Config,
+    prepared: Prepared,
+    read: reload::Read,
+    level: Level,
+) -> Result<(), SetupError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -197,22 +210,50 @@ pub(super) fn serve(config: &Config, prepared: Prepared) -> Result<(), SetupErro
         let transport =
             transport::start(listener, identity, other_members(config), known, events, process)
                 .map_err(SetupError::System)?;
-        let scripts = events::start(scripts_config(config))?;
-        let scripts = Arc::new(scripts);
-        let surfaces = surfaces(Arc::clone(&scripts));
-        let (driver, handle) =
-            Driver::new(node, worker, transport, peers, surfaces).map_err(SetupError::System)?;
+        let notifier = Notifier::from_env().unwrap_or_else(|error| {
+            tracing::warn!("cannot reach the service manager at NOTIFY_SOCKET: {error}, ignoring");
+            Notifier::default()
+        });
+        let pinger = Pinger::from_env(notifier.clone());
+        let (outside, reports) = mpsc::channel(limits::DRIVER_REQUESTS);
+        let timing = host::timing(config);
+        host::log_enforcement(config, &timing);
+        let on_host = host::start(config, &timing, &outside)?;
+        let has_host = on_host.is_some();
+        let running = Running {
+            backend: host::scripts_backend(config, on_host.as_ref()),
+            fence_after: host::fence_after(config, &timing),
+        };
+        let scripts = Arc::new(events::start(scripts_config(config, &running))?);
+        host::follow_scripts(scripts.over(), outside.clone());
+        let surfaces = surfaces(Arc::clone(&scripts), host::orders(on_host), pinger);
+        let driver = Driver::new(node, worker, transport, peers, reports, surfaces);
+        let (driver, handle) = driver.map_err(SetupError::System)?;
+        if has_host {
+            host::watch_host(config, handle.clone(), outside.clone())?;
+        }
         let stop_bus = serve_bus(bus, handle.clone())?;
-        let stopping = stop_on_signal(handle)?;
+        let reload =
+            Reload { config: config.clone(), read, level, scripts: scripts.clone(), running };
+        let reloading = reload::on_hangup(reload, notifier.clone(), handle.clone())?;
+        let stopping = supervisor::stop_on_signal(handle.clone(), notifier.clone())?;
         let (name, address) = (&config.node.name, &config.node.listen);
         tracing::info!(node = %name, %address, incarnation = %directory.incarnation(), "serving");
         // A task of its own: waking the runtime's main future costs a system call each time.
-        tokio::spawn(driver.run()).await.map_err(|e| SetupError::System(e.into()))?;
-        stopping.abort();
+        let driver = tokio::spawn(driver.run());
+        let status = status_text(&handle.status());
+        notifier.tell(&[NotifyState::Ready, NotifyState::Status(&status)]).await;
+        let announcing = tokio::spawn(supervisor::announce(notifier, handle));
+        driver.await.map_err(|e| SetupError::System(e.into()))?;
+        announcing.abort();
+        reloading.abort();
+        // Once the task is gone, so is its hold on the scripts.
+        let _ = reloading.await;
         if let Ok(scripts) = Arc::try_unwrap(scripts) {
             scripts.stop(config.events.timeout).await;
         }
         stop_bus();
+        stopping.abort();
         tracing::info!(node = %config.node.name, "stopped");
         Ok(())
     });
@@ -238,20 +279,39 @@ fn other_members(config: &Config) -> Vec<Peer> {
     others.map(|m| Peer { id: m.id, name: m.name.clone(), address: m.address.clone() }).collect()
 }
 
-fn scripts_config(config: &Config) -> ScriptsConfig {
+/// What the scripts depend on that no file can change while the agent runs.
+pub(super) struct Running {
+    /// Who runs them.
+    pub(super) backend: Backend,
+    /// When a demotion is fenced.
+    pub(super) fence_after: Option<Duration>,
+}
+
+/// What the scripts of this node are.
+pub(super) fn scripts_config(config: &Config, running: &Running) -> ScriptsConfig {
     ScriptsConfig {
         scripts: config.events.scripts.clone(),
         timeout: config.events.timeout,
         kill_after: config.events.kill_after,
+        demote_timeout: config.authority.demote_timeout,
+        fence_after: running.fence_after,
+        backend: running.backend.clone(),
         cluster: config.cluster.name.clone(),
         node: config.node.name.to_string(),
     }
 }
 
-fn surfaces(scripts: Arc<Scripts>) -> Surfaces {
+fn surfaces(scripts: Arc<Scripts>, order: OrderSink, mut pinger: Pinger) -> Surfaces {
     Surfaces {
-        act: Box::new(move |consequence, status| scripts.submit(occurrence(consequence, status))),
+        order,
+        act: Box::new(move |consequence, status| {
+            scripts.submit(occurrence(consequence, status));
+        }),
         describe: |status| Describe::from(status).to_json(),
+        ping: Box::new(move |now, until| {
+            pinger.allow_until(until);
+            pinger.turn(now)
+        }),
         fatal: Box::new(|error| {
             let text = error_chain(error);
             tracing::error!("{text}; ending at once, recovery will decide what was written");
@@ -266,6 +326,7 @@ fn occurrence(consequence: &Consequence, status: &NodeStatus) -> Occurrence {
     let leader = status.leader_member();
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Occurrence {
+        number: consequence.number,
         event: consequence.script.event,
         role: consequence.script.role,
         old_role: consequence.script.old_role,
@@ -303,20 +364,4 @@ fn serve_bus(bus: private::Listener, handle: NodeHandle) -> Result<impl FnOnce()
         let _ = stop.send(());
         let _ = thread.join();
     })
-}
-
-/// SIGTERM and SIGINT ask the node to hand over and stop.
-fn stop_on_signal(handle: NodeHandle) -> Result<tokio::task::JoinHandle<()>, SetupError> {
-    let mut term = signal(SignalKind::terminate()).map_err(SetupError::System)?;
-    let mut int = signal(SignalKind::interrupt()).map_err(SetupError::System)?;
-    Ok(tokio::spawn(async move {
-        loop {
-            let name = tokio::select! {
-                _ = term.recv() => "SIGTERM",
-                _ = int.recv() => "SIGINT",
-            };
-            tracing::info!("{name}: handing over and stopping");
-            handle.shutdown().await;
-        }
-    }))
 }

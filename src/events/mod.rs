@@ -1,26 +1,33 @@
 //! Event scripts: programs of the user, run when the role of this node changes.
 //!
 //! Owns a thread of its own on which scripts are started, fed, watched and, if they take too long,
-//! ended. This is the *process* backend: scripts are children of the agent.
+//! ended: as children of the agent ([`Backend::Process`]), or as root by the service manager
+//! ([`Backend::Unit`]).
 //!
 //! Guarantees (`docs/adr/0005-event-scripts.md` says why):
 //! - one script at a time, in the order of events, coalesced to the newest state (`queue.rs`);
 //! - a `leader` script that was started is followed by a `follower` script before another `leader`
 //!   script starts, and a `leader` script never starts when its leadership is known to be over;
+//! - [`Scripts::over`] says which consequences are over, and never too early: what could not be
+//!   killed is not over;
 //! - whatever a script does (fail, hang, fork, print without end, not exist), [`Scripts::submit`]
 //!   returns at once and memory stays bounded.
 //!
 //! Does not: decide which events happen (`core::role` does), retry a failed script, or look after
-//! processes that left the script's process group.
+//! processes that left the script's process group (a unit's control group nobody can leave).
 
 mod error;
+pub mod event_file;
 mod group;
 mod output;
-mod payload;
+mod patience;
+pub mod payload;
 mod process;
+pub mod program;
 mod queue;
 mod runner;
 mod status;
+pub mod unit;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,8 +43,9 @@ pub use error::{ScriptError, StartError};
 pub use status::{Finished, Outcome, Running, ScriptsStatus};
 
 use crate::limits;
-use process::Stop;
+use patience::{Orders, Stop};
 use queue::Queue;
+use unit::UnitRunner;
 
 /// What to run, and for how long.
 #[derive(Clone, Debug)]
@@ -48,15 +56,34 @@ pub struct ScriptsConfig {
     pub timeout: Duration,
     /// How long it may take after SIGTERM until its process group gets SIGKILL.
     pub kill_after: Duration,
+    /// How long a demotion may take as a whole (D). A script that a demotion waits for gets SIGTERM
+    /// after a third of it, and SIGKILL after another.
+    pub demote_timeout: Duration,
+    /// How long after the begin of a demotion the host is fenced; `None` if it never is. The
+    /// `follower` script of a demotion has to end before.
+    pub fence_after: Option<Duration>,
+    /// Who runs the scripts.
+    pub backend: Backend,
     /// Name of the cluster, as the scripts are told.
     pub cluster: String,
     /// Name of this node, as the scripts are told.
     pub node: String,
 }
 
+/// Who runs the scripts.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// The agent, as its children.
+    Process,
+    /// The service manager, as root: `raftctl-event@NODE:EVENT.service`.
+    Unit(UnitRunner),
+}
+
 /// One thing that happened, as the scripts are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occurrence {
+    /// Number of the consequence, always rising; what [`Scripts::over`] says.
+    pub number: u64,
     /// The event; `change` is implied by every other and need not be submitted.
     pub event: EventName,
     /// The role that the event speaks of.
@@ -83,8 +110,17 @@ pub struct Occurrence {
 pub struct Scripts {
     shared: Arc<Shared>,
     status: watch::Receiver<ScriptsStatus>,
-    /// `None` if no script is configured: there is nothing to run then.
-    runner: Option<Runner>,
+    over: watch::Receiver<u64>,
+    runner: Mutex<State>,
+}
+
+/// Whether there is a thread.
+#[derive(Debug)]
+enum State {
+    /// No script was ever configured, so there is nothing to run.
+    Idle(watch::Sender<ScriptsStatus>),
+    Runs(Runner),
+    Stopped,
 }
 
 #[derive(Debug)]
@@ -96,16 +132,37 @@ struct Runner {
 /// What the handle and the runner's thread share.
 #[derive(Debug)]
 struct Shared {
+    /// What to run from the next event on.
+    config: Mutex<Arc<ScriptsConfig>>,
     queue: Mutex<Queue>,
     /// The queue has something to take, or the runner shall stop.
     wake: Notify,
-    /// Set once, when the agent stops.
-    stop: watch::Sender<Option<Stop>>,
+    /// What brings the limits of a running script forward.
+    orders: watch::Sender<Orders>,
+    /// Up to which number consequences are over.
+    over: watch::Sender<u64>,
 }
 
 impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect("a panic aborts, so the lock is never poisoned")
+    /// Changes the queue, and says what follows from it while nobody else can: numbers never fall.
+    fn change<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
+        let mut queue = self.queue.lock().expect(NOT_POISONED);
+        let changed = change(&mut queue);
+        let over = queue.over();
+        self.over.send_if_modified(|known| over > std::mem::replace(known, over.max(*known)));
+        let is_due = queue.demotion_is_due();
+        self.orders.send_if_modified(|orders| {
+            let differs = orders.demotion.is_some() != is_due;
+            if differs {
+                orders.demotion = is_due.then(Instant::now);
+            }
+            differs
+        });
+        changed
+    }
+
+    fn config(&self) -> Arc<ScriptsConfig> {
+        Arc::clone(&self.config.lock().expect(NOT_POISONED))
     }
 }
 
@@ -116,14 +173,21 @@ impl Shared {
 /// error here; it is logged when its event happens.
 pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
     let shared = Arc::new(Shared {
+        config: Mutex::new(Arc::new(config)),
         queue: Mutex::new(Queue::default()),
         wake: Notify::new(),
-        stop: watch::Sender::new(None),
+        orders: watch::Sender::new(Orders::default()),
+        over: watch::Sender::new(0),
     });
+    let over = shared.over.subscribe();
     let (publish, status) = watch::channel(ScriptsStatus::default());
-    if config.scripts.is_empty() {
-        return Ok(Scripts { shared, status, runner: None });
-    }
+    let scripts = Scripts { shared, status, over, runner: Mutex::new(State::Idle(publish)) };
+    scripts.start_if_needed()?;
+    Ok(scripts)
+}
+
+/// Starts the thread.
+fn spawn(shared: Arc<Shared>, publish: watch::Sender<ScriptsStatus>) -> Result<Runner, StartError> {
     let (ready, is_ready) = mpsc::sync_channel(1);
     let (finish, done) = oneshot::channel();
     let theirs = Arc::clone(&shared);
@@ -136,7 +200,7 @@ pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
             match runtime {
                 Ok(runtime) => {
                     let _ = ready.send(Ok(()));
-                    runtime.block_on(runner::run(config, theirs, publish));
+                    runtime.block_on(runner::run(theirs, publish));
                     let _ = finish.send(());
                 }
                 Err(error) => {
@@ -147,18 +211,51 @@ pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
         .map_err(|source| StartError::Thread { source })?;
     let built = is_ready.recv().expect("the thread answers before it ends");
     built.map_err(|source| StartError::Runtime { source })?;
-    Ok(Scripts { shared, status, runner: Some(Runner { thread, done }) })
+    Ok(Runner { thread, done })
 }
 
 impl Scripts {
     /// Hands over what happened; returns at once. Of the events that wait, only the newest is
     /// kept, and before it the demotion of a `leader` script that was started.
     pub fn submit(&self, occurrence: Occurrence) {
-        if self.runner.is_none() {
+        if !matches!(*self.state(), State::Runs(_)) {
+            let number = occurrence.number;
+            self.shared.over.send_if_modified(|over| number > std::mem::replace(over, number));
             return;
         }
-        self.shared.queue().submit(occurrence);
+        self.shared.change(|queue| queue.submit(occurrence));
         self.shared.wake.notify_one();
+    }
+
+    /// Runs other scripts, or the same with other limits, from the next event on. May wait for a
+    /// thread to start.
+    ///
+    /// # Errors
+    /// As [`start`]; then nothing runs until this is called again.
+    pub fn reconfigure(&self, config: ScriptsConfig) -> Result<(), StartError> {
+        *self.shared.config.lock().expect(NOT_POISONED) = Arc::new(config);
+        self.start_if_needed()
+    }
+
+    fn start_if_needed(&self) -> Result<(), StartError> {
+        let mut state = self.state();
+        if let State::Idle(publish) = &*state
+            && !self.shared.config().scripts.is_empty()
+        {
+            *state = State::Runs(spawn(Arc::clone(&self.shared), publish.clone())?);
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.runner.lock().expect(NOT_POISONED)
+    }
+
+    /// The highest number N such that every consequence up to N is over: its scripts have run to
+    /// their end, or will never run. It is known before [`Scripts::submit`] returns if nothing is
+    /// to be run. Intermediate values may be skipped, the newest never is.
+    pub fn over(&self) -> watch::Receiver<u64> {
+        self.over.clone()
     }
 
     /// What runs now and how the last script ended; intermediate values may be skipped.
@@ -170,9 +267,10 @@ impl Scripts {
     /// and after it the demotion, until `deadline` from now; then the process group of what still
     /// runs is killed. If a demotion waits for the running script, that one gets half of the time.
     /// Returns at the latest [`limits::SCRIPT_KILL_WAIT`] after the deadline.
-    pub async fn stop(mut self, deadline: Duration) {
+    pub async fn stop(self, deadline: Duration) {
         self.begin_stop(deadline);
-        let Some(runner) = self.runner.take() else { return };
+        let state = std::mem::replace(&mut *self.state(), State::Stopped);
+        let State::Runs(runner) = state else { return };
         let most = deadline.saturating_add(limits::SCRIPT_KILL_WAIT);
         if tokio::time::timeout(most, runner.done).await.is_ok() {
             // It has said that it is done: this waits only for the thread to end.
@@ -184,16 +282,19 @@ impl Scripts {
 
     fn begin_stop(&self, deadline: Duration) {
         let begun = Instant::now();
-        self.shared.queue().stop();
-        self.shared.stop.send_replace(Some(Stop::new(begun, deadline)));
+        self.shared.change(Queue::stop);
+        let stop = Some(Stop::new(begun, deadline));
+        self.shared.orders.send_modify(|orders| orders.stop = stop);
         self.shared.wake.notify_one();
     }
 }
 
 impl Drop for Scripts {
     fn drop(&mut self) {
-        if self.runner.is_some() {
+        if matches!(*self.state(), State::Runs(_)) {
             self.begin_stop(Duration::ZERO);
         }
     }
 }
+
+const NOT_POISONED: &str = "a panic aborts, so the lock is never poisoned";

@@ -16,6 +16,7 @@ use super::machine::StateMachine;
 use super::node::Node;
 use super::status::{Change, NodeStatus};
 use super::timer::Timer;
+use crate::core::authority::Order;
 use crate::core::command::Release;
 use crate::core::{Instant, NodeId, NodeName};
 use crate::limits;
@@ -25,12 +26,20 @@ use crate::transport::{AnnouncementReply, PeerEvent, TransportHandle};
 /// Carries out a consequence of a role change.
 pub type Act = Box<dyn FnMut(&Consequence, &NodeStatus) + Send>;
 
+/// Tells the supervisor that the loop runs, if it is time and before the second instant, from which
+/// on it must not; returns when to be called again.
+pub type Ping = Box<dyn FnMut(Instant, Option<Instant>) -> Option<Instant> + Send>;
+
 /// What the floors above do with what the node says. Called in the driver: must not block.
 pub struct Surfaces {
     /// Carries out a consequence of a role change.
     pub act: Act,
     /// The text that a peer gets when it asks for this node's status.
     pub describe: fn(&NodeStatus) -> String,
+    /// Carries out an order to the host, or hands it on.
+    pub order: Box<dyn FnMut(Order) + Send>,
+    /// Tells the supervisor that the loop runs.
+    pub ping: Ping,
     /// Ends the process: the disk failed.
     pub fatal: Fatal,
 }
@@ -43,6 +52,8 @@ pub struct Driver<M> {
     disk: Disk,
     timer: Timer,
     requests: mpsc::Receiver<Request>,
+    /// What the surfaces report: the host, the scripts.
+    reports: mpsc::Receiver<Event>,
     status: watch::Sender<Arc<NodeStatus>>,
     changes: broadcast::Sender<Change>,
     surfaces: Surfaces,
@@ -50,6 +61,7 @@ pub struct Driver<M> {
     transfers: BTreeMap<RequestId, oneshot::Sender<Result<NodeName, TransferError>>>,
     remote: BTreeMap<u64, Remote>,
     announcements: BTreeMap<RequestId, AnnouncementReply>,
+    next_ping: Option<Instant>,
     stopped: bool,
 }
 
@@ -68,6 +80,7 @@ impl<M: StateMachine> Driver<M> {
         worker: DiskWorker<L, S>,
         transport: TransportHandle,
         peers: mpsc::Receiver<PeerEvent>,
+        reports: mpsc::Receiver<Event>,
         mut surfaces: Surfaces,
     ) -> std::io::Result<(Self, NodeHandle)>
     where
@@ -87,6 +100,7 @@ impl<M: StateMachine> Driver<M> {
             disk,
             timer: Timer::new()?,
             requests,
+            reports,
             status,
             changes,
             surfaces,
@@ -94,6 +108,7 @@ impl<M: StateMachine> Driver<M> {
             transfers: BTreeMap::new(),
             remote: BTreeMap::new(),
             announcements: BTreeMap::new(),
+            next_ping: None,
             stopped: false,
         };
         Ok((driver, handle))
@@ -108,6 +123,7 @@ impl<M: StateMachine> Driver<M> {
             tokio::select! {
                 biased;
                 Some(event) = self.disk.events.recv() => self.handle(event, &mut effects),
+                Some(event) = self.reports.recv() => self.handle(event, &mut effects),
                 Some(event) = self.peers.recv() => self.peer_event(event, &mut effects),
                 Some(request) = self.requests.recv() => self.request(request, &mut effects),
                 () = self.timer.wait(deadline) => {}
@@ -127,6 +143,8 @@ impl<M: StateMachine> Driver<M> {
     fn take_waiting(&mut self, effects: &mut Vec<Effect>) {
         for _ in 0..limits::DRIVER_DRAIN_EVENTS {
             if let Ok(event) = self.disk.events.try_recv() {
+                self.handle(event, effects);
+            } else if let Ok(event) = self.reports.try_recv() {
                 self.handle(event, effects);
             } else if let Ok(event) = self.peers.try_recv() {
                 self.peer_event(event, effects);
@@ -149,11 +167,12 @@ impl<M: StateMachine> Driver<M> {
         for effect in effects.drain(..) {
             self.carry_out(effect);
         }
+        self.next_ping = (self.surfaces.ping)(now.boot, self.node.ping_until());
     }
 
     fn next_deadline(&self) -> Instant {
         let remote = self.remote.values().map(|r| r.deadline);
-        remote.fold(self.node.next_deadline(), Instant::min)
+        remote.chain(self.next_ping).fold(self.node.next_deadline(), Instant::min)
     }
 
     fn peer_event(&mut self, event: PeerEvent, effects: &mut Vec<Effect>) {
@@ -268,7 +287,7 @@ impl<M: StateMachine> Driver<M> {
             Effect::Announce { to, release } => {
                 self.transport.send_release(to, release);
             }
-            Effect::Host(_) => {}
+            Effect::Host(order) => (self.surfaces.order)(order),
             Effect::Warn(text) => tracing::warn!("{text}, ignoring"),
             Effect::Stopped => self.stopped = true,
         }

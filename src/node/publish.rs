@@ -5,6 +5,7 @@
 //! told can read what it was told.
 
 use crate::consensus::{RaftRole, Replica};
+use crate::core::authority::Phase;
 use crate::core::command::MemberKind;
 use crate::core::role::{EventName, Observation, RoleMachine, State};
 use crate::core::{Index, NodeId, Term};
@@ -44,6 +45,7 @@ impl Published {
             cluster_id: machine.cluster().cluster_id(),
             role: Role::Follower,
             active: false,
+            phase: Phase::Unknown,
             term: position.term,
             token: machine.cluster().activation().map(|a| a.token()),
             leader: None,
@@ -155,6 +157,7 @@ impl<M: StateMachine> Node<M> {
         let mut note = |different: bool| changed |= different;
         note(replace(&mut status.role, role));
         note(replace(&mut status.active, active));
+        note(replace(&mut status.phase, self.authority.phase()));
         note(replace(&mut status.term, position.term));
         note(replace(&mut status.leader, position.leader.filter(|_| !self.stopped)));
         note(replace(&mut status.cluster_id, cluster.cluster_id()));

@@ -2,6 +2,7 @@
 //!
 //! The driver publishes; D-Bus, CLI and event scripts translate. Nothing here decides anything.
 
+use crate::core::authority::Phase;
 use crate::core::command::MemberKind;
 use crate::core::{Address, ClusterId, Index, NodeId, NodeName, Term, Token};
 
@@ -60,8 +61,10 @@ pub struct NodeStatus {
     pub cluster_id: Option<ClusterId>,
     /// Raft role.
     pub role: Role,
-    /// Whether this node's activation is in force and it leads.
+    /// Whether this node is *the one*: its activation is in force and its leader target runs.
     pub active: bool,
+    /// Where the host stands (DESIGN 5).
+    pub phase: Phase,
     /// Current term.
     pub term: Term,
     /// Token of the activation in force, of whichever node.

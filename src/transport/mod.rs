@@ -7,9 +7,9 @@
 //!
 //! Guarantees: a message is handed over only from the node it claims to be from, of this cluster
 //! and of the recorded incarnation, and whole (CRC32C). A release announced on a connection without
-//! a handshake is handed over as such, and nothing else is concluded from it. Whatever bytes arrive, nothing panics and
-//! memory stays within `limits`. Messages of one connection keep their order; any of them may be
-//! lost.
+//! a handshake is handed over as such, and nothing else is concluded from it. Whatever bytes
+//! arrive, nothing panics and memory stays within `limits`. Messages of one connection keep their
+//! order; any of them may be lost.
 //!
 //! Does not do: encryption or proof of identity (whoever can reach the listener and knows the
 //! names and identities can speak), retries, or any judgement of what a Raft message says.

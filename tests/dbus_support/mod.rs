@@ -77,6 +77,7 @@ pub fn leader_of_three() -> NodeStatus {
         token: Some(Token(42)),
         leader: Some(NodeId(1)),
         commit_index: 43,
+        phase: raftctl::core::authority::Phase::Active,
         applied_index: 42,
         members: vec![member(1), member(2), member(3)],
     }

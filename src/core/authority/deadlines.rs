@@ -52,6 +52,8 @@ impl Authority {
     /// Keeps the time of the fence where it outlives this process.
     pub(super) fn tell_fence(&mut self, orders: &mut Vec<Order>) {
         let at = self.fence_at().filter(|_| self.phase != Phase::Unknown);
+        // Once it was started the time stays: whoever takes over starts it at once.
+        let at = if self.fenced_at.is_some() { at.and(self.fence_told) } else { at };
         if at != self.fence_told {
             self.fence_told = at;
             self.order(Order::FenceAt { at }, orders);

@@ -16,6 +16,7 @@
 mod active;
 pub mod cgroup;
 mod clock;
+pub mod cluster;
 mod command;
 mod disk;
 mod enter;
@@ -33,11 +34,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use clock::{now, wait_for, wait_until};
+pub use clock::{now, wait_until};
 pub use enter::enter;
 pub use host::{Host, REBOOT};
 pub use member::{Member, Stop};
-pub use network::{Cut, Network, address};
+pub use network::{Cut, Network, address, on};
+pub use record::{figure, trials};
 pub use sampler::Sampler;
 
 use command::tool;
@@ -114,6 +116,14 @@ pub fn run(setup: Setup, body: impl FnOnce(&Lab)) {
     }
     let status = enter(&enter::test_name());
     assert_eq!(status, 0, "failed in the lab, see above");
+}
+
+/// [`run`] with the package installed on every host. Without a package: `SKIPPED`.
+pub fn run_package(setup: Setup, body: impl FnOnce(&Lab)) {
+    match cluster::package() {
+        Ok(package) => run(Setup { package: Some(package), ..setup }, body),
+        Err(why) => println!("SKIPPED: {why}"),
+    }
 }
 
 /// Whether there can be a lab on this machine. If not, says `SKIPPED` and why.

@@ -1,0 +1,153 @@
+//! The one connection to the service manager: made, subscribed, read, and made again.
+//!
+//! A connection is published only after everything is subscribed, so no job of ours can end
+//! unheard because we asked too early. When the manager's owner changes (`daemon-reexec`) or the
+//! bus closes, everything starts over. Signals only wake and hint; what counts is what the manager
+//! answers when it is asked.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use zbus::{Connection, Message, OwnedObjectPath};
+
+use super::bus::{self, BUS, BusAddress, CallError, Method, PROPERTIES, Signals};
+use super::manager::JobResult;
+use super::names::unit_path;
+use crate::limits;
+
+/// Name, path and interface of the manager.
+pub(super) const MANAGER: (&str, &str, &str) =
+    ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
+
+/// What the link's task and those who use it share.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// The subscribed connection, while there is one.
+    pub connection: watch::Sender<Option<Connection>>,
+    /// Rises with everything that may have changed a unit.
+    pub changed: watch::Sender<u64>,
+    /// Jobs that ended, oldest first.
+    removed: Mutex<VecDeque<(OwnedObjectPath, JobResult)>>,
+}
+
+impl Link {
+    pub(super) fn new() -> Link {
+        Link {
+            connection: watch::Sender::new(None),
+            changed: watch::Sender::new(0),
+            removed: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    /// With what `job` ended, if that was heard.
+    pub(super) fn result_of(&self, job: &OwnedObjectPath) -> Option<JobResult> {
+        let removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        removed.iter().rev().find(|(path, _)| path == job).map(|(_, result)| result.clone())
+    }
+
+    fn remember(&self, job: OwnedObjectPath, result: JobResult) {
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        if removed.len() == limits::HOST_JOBS_REMEMBERED {
+            removed.pop_front();
+        }
+        removed.push_back((job, result));
+    }
+
+    fn wake(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Keeps a connection until the task is aborted. `watched` is the unit whose jobs and
+    /// properties are to be heard of.
+    pub(super) async fn keep(self: Arc<Link>, address: BusAddress, watched: String) {
+        let mut pause = limits::HOST_RECONNECT_MIN;
+        let mut complained = false;
+        loop {
+            let begun = Instant::now();
+            match subscribe(&address, &watched).await {
+                Ok((connection, signals, owner)) => {
+                    if complained {
+                        tracing::info!("the service manager answers again");
+                    }
+                    complained = false;
+                    // Numbers of jobs may start anew with a new manager.
+                    self.removed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    self.connection.send_replace(Some(connection));
+                    self.wake();
+                    self.listen(signals, &owner).await;
+                    self.connection.send_replace(None);
+                    tracing::debug!("the connection to the service manager is made again");
+                }
+                Err(error) if !complained => {
+                    tracing::warn!("no connection to the service manager, trying again: {error}");
+                    complained = true;
+                }
+                Err(_) => {}
+            }
+            if begun.elapsed() > limits::HOST_RECONNECT_MAX {
+                pause = limits::HOST_RECONNECT_MIN;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(limits::HOST_RECONNECT_MAX);
+        }
+    }
+
+    /// Reads signals until the connection closes or the manager has another owner.
+    async fn listen(&self, mut signals: Signals, owner: &str) {
+        while let Some(signal) = signals.next().await {
+            let Some((sender, interface, member)) = bus::parts(&signal) else { continue };
+            if sender == BUS.0 && member == "NameOwnerChanged" {
+                if new_owner(&signal, MANAGER.0).is_some() {
+                    return;
+                }
+            } else if sender == owner {
+                if interface == MANAGER.2 && member == "JobRemoved" {
+                    self.job_removed(&signal);
+                }
+                self.wake();
+            }
+        }
+    }
+
+    fn job_removed(&self, signal: &Message) {
+        let body: Result<(u32, OwnedObjectPath, String, String), _> = signal.body().deserialize();
+        if let Ok((_, job, _, result)) = body {
+            self.remember(job, JobResult::from(result.as_str()));
+        }
+    }
+}
+
+/// The new owner, empty for none, if a `NameOwnerChanged` is about `name`.
+pub(super) fn new_owner(signal: &Message, name: &str) -> Option<String> {
+    let body: Result<(String, String, String), _> = signal.body().deserialize();
+    body.ok().filter(|(changed, _, _)| changed == name).map(|(_, _, new)| new)
+}
+
+/// Connects and subscribes; the connection, its signals, and who the manager is.
+async fn subscribe(
+    address: &BusAddress,
+    watched: &str,
+) -> Result<(Connection, Signals, String), CallError> {
+    let within = limits::HOST_CALL_TIMEOUT;
+    let (to, path, interface) = MANAGER;
+    let (connection, signals) = bus::connect(address, within).await?;
+    let from = format!("type='signal',sender='{to}'");
+    let unit = unit_path(watched);
+    for rule in [
+        format!("type='signal',sender='{}',member='NameOwnerChanged',arg0='{to}'", BUS.0),
+        format!("{from},interface='{interface}',member='JobRemoved'"),
+        format!("{from},interface='{interface}',member='JobNew',arg2='{watched}'"),
+        format!("{from},interface='{PROPERTIES}',member='PropertiesChanged',path='{unit}'"),
+    ] {
+        bus::add_match(&connection, &rule, within).await?;
+    }
+    // AFTER the rule for its change: none is missed.
+    let owner = bus::owner(&connection, to, within).await?;
+    let method = Method { to, path, interface, name: "Subscribe" };
+    match bus::call(&connection, method, &(), within).await {
+        Err(error) if !error.is("org.freedesktop.systemd1.AlreadySubscribed") => Err(error),
+        _ => Ok((connection, signals, owner)),
+    }
+}
