@@ -268,7 +268,7 @@ fn scripts_config(config: &Config) -> ScriptsConfig {
         scripts: config.events.scripts.clone(),
         timeout: config.events.timeout,
         kill_after: config.events.kill_after,
-        demote_timeout: Duration::from_millis(1500),
+        demote_timeout: config.authority.demote_timeout,
         fence_after: None,
         backend: Backend::Process,
         cluster: config.cluster.name.clone(),
