@@ -14,10 +14,13 @@ SEEDS ?= 20000
 START ?= 0
 # One node for `make logs`; all of them without it.
 NODE ?=
+# How often `make lab` repeats each scenario, for its figures.
+TRIALS ?= 1
+export TRIALS
 # Arguments of the benchmark, for example BENCH="--trials 100 kill".
 BENCH ?=
 
-.PHONY: help launch stop status logs test build deb clean clean-all bench sim fmt lint
+.PHONY: help launch stop status logs test lab build deb clean clean-all bench sim fmt lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +39,9 @@ logs: ## print the logs of the local cluster (NODE=n1 for one node)
 
 test: ## run the whole test suite; as root, install what it needs first
 	@scripts/test.sh
+
+lab: ## the scenarios on real systemd hosts (root), TRIALS=n times each for the figures
+	@scripts/lab.sh
 
 build: ## build the programs into target/release
 	@scripts/build.sh

@@ -6,17 +6,39 @@ set -euo pipefail
 
 need_build_tools
 
-# command, Debian package, what is tested with it
+# command (- for a package without one), Debian package, what is tested with it
 needs=(
     "node nodejs event scripts written in JavaScript"
     "busctl systemd the private socket, spoken to by another D-Bus implementation"
+    "dpkg-buildpackage dpkg-dev the Debian package"
+    "dh debhelper the Debian package"
+    "fakeroot fakeroot the Debian package"
+    "lintian lintian the rules of Debian for the package"
     "ip iproute2 nodes cut off from each other, in network namespaces"
+    "systemd-nspawn systemd-container real systemd hosts"
+    "nft nftables hosts cut off from each other"
+    "dbus-daemon dbus the bus of such a host"
+    "pkcheck polkitd what the agent may do on such a host"
+    "- libpam-systemd sessions on such a host"
+    "mkfs.ext4 e2fsprogs disks that fill up, hang and die"
+    "mmdebstrap mmdebstrap the package on a minimal Debian"
+    "eatmydata eatmydata the same, made in half the time"
+    "dpkg-buildpackage dpkg-dev the package itself"
+    "dh debhelper the package itself"
 )
+
+# there COMMAND PACKAGE
+there() {
+    [[ $1 != - ]] && { have "$1"; return; }
+    [[ $(dpkg-query -W -f '${Status}' "$2" 2>/dev/null) == *" installed" ]]
+}
+
 missing=()
 for need in "${needs[@]}"; do
     read -r command package what <<<"$need"
-    have "$command" && continue
-    if is_root && have apt-get && install "$package" && hash -r && have "$command"; then
+    there "$command" "$package" && continue
+    if is_root && have apt-get && install "$package" && hash -r && there "$command" "$package"
+    then
         continue
     fi
     missing+=("$command (package $package): $what")

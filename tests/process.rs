@@ -20,5 +20,7 @@ mod scripts;
 mod start;
 #[path = "process/stop.rs"]
 mod stop;
+#[path = "process/supervised.rs"]
+mod supervised;
 #[path = "process/support/mod.rs"]
 mod support;

@@ -9,6 +9,7 @@
 //! for those who use it.
 
 mod authority;
+mod difference;
 mod digest;
 mod error;
 mod events;
@@ -23,6 +24,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use difference::Difference;
 pub use error::{ConfigError, ConfigErrors, Problem, SelectError};
 pub use events::EventName;
 

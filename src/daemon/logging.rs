@@ -8,13 +8,35 @@ use std::time::Duration;
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, fmt, reload};
 
 use super::error::SetupError;
 use crate::config::{Log, LogFormat, LogLevel, LogTarget};
 use crate::limits;
 
-/// Starts logging; lines are written until the guard is dropped.
-pub(super) fn start(log: &Log, node: &str) -> Result<WorkerGuard, SetupError> {
+/// The log of this process; lines are written until it is dropped.
+pub(super) struct Logging {
+    /// The least important level that is written.
+    pub(super) level: Level,
+    _guard: WorkerGuard,
+}
+
+/// The least important level that is written, to be changed while the agent runs.
+#[derive(Clone)]
+pub(super) struct Level(reload::Handle<LevelFilter, Registry>);
+
+impl Level {
+    /// Writes what is at least as important as `level` from now on.
+    pub(super) fn set(&self, level: LogLevel) {
+        // Fails only if there is no log any more.
+        let _ = self.0.reload(filter(level));
+    }
+}
+
+/// Starts logging.
+pub(super) fn start(log: &Log, node: &str) -> Result<Logging, SetupError> {
     let (writer, ansi): (Box<dyn Write + Send>, bool) = match &log.target {
         LogTarget::Stderr => (Box::new(std::io::stderr()), std::io::stderr().is_terminal()),
         LogTarget::File(path) => {
@@ -28,27 +50,28 @@ pub(super) fn start(log: &Log, node: &str) -> Result<WorkerGuard, SetupError> {
         .lossy(true)
         .thread_name("log")
         .finish(writer);
-    let level = match log.level {
+    let ansi = ansi && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let lines = fmt::layer().with_writer(writer).with_target(false).with_ansi(ansi);
+    let (level, handle) = reload::Layer::new(filter(log.level));
+    let registry = tracing_subscriber::registry().with(level);
+    // A second call in one process is a programming error of a test; the first log stays.
+    match log.format {
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+    }
+    std::panic::set_hook(Box::new(log_panic));
+    tracing::debug!(node, "log started");
+    Ok(Logging { level: Level(handle), _guard: guard })
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
-    };
-    let ansi = ansi && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(writer)
-        .with_target(false)
-        .with_ansi(ansi);
-    // A second call in one process is a programming error of a test; the first log stays.
-    match log.format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
     }
-    std::panic::set_hook(Box::new(log_panic));
-    tracing::debug!(node, "log started");
-    Ok(guard)
 }
 
 /// Says why the process aborts, through the queue: a thread that wrote to a full standard error

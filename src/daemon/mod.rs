@@ -6,12 +6,15 @@
 mod error;
 mod host;
 mod logging;
+mod reload;
 mod setup;
 mod supervisor;
+mod units;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -23,7 +26,7 @@ use crate::systemd::listen::{self, RaftSocket};
 use error::SetupError;
 
 /// The raftctl agent: elects one leader among several hosts and acts on the outcome.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "raftctld", version, after_help = after_help())]
 struct Arguments {
     /// The configuration file; see raftctl.toml(5).
@@ -41,7 +44,8 @@ struct Arguments {
 fn after_help() -> String {
     let statuses = Exit::table(true);
     format!(
-        "Signals:\n  SIGTERM, SIGINT   hand over leadership if held, then exit 0\n\n\
+        "Signals:\n  SIGTERM, SIGINT   hand over leadership if held, then exit 0\n  \
+         SIGHUP            read the configuration again; [events] and log level take effect\n\n\
          Exit statuses:\n  0   stopped as asked, or the configuration is good\n{statuses}\n\
          Example:\n  raftctld --config /etc/raftctl/n1.toml"
     )
@@ -68,7 +72,7 @@ pub fn main() -> ExitCode {
         return Exit::Ok.into();
     }
     // BEFORE any thread: this reads and changes the environment.
-    let run = |passed| run(&config, passed);
+    let run = |passed| run(&config, passed, &arguments);
     match listen::take().map_err(SetupError::Passed).and_then(run) {
         Ok(()) => Exit::Ok.into(),
         Err(error) => {
@@ -112,11 +116,17 @@ fn survive_file_size_limit() -> Result<(), SetupError> {
     set.map(drop).map_err(|errno| SetupError::System(errno.into()))
 }
 
-fn run(config: &Config, passed: Option<RaftSocket>) -> Result<(), SetupError> {
+fn run(
+    config: &Config,
+    passed: Option<RaftSocket>,
+    arguments: &Arguments,
+) -> Result<(), SetupError> {
     survive_file_size_limit()?;
     let log = logging::start(&config.log, config.node.name.as_str())?;
     let prepared = setup::prepare(config, passed)?;
-    let result = setup::serve(config, prepared);
+    let arguments = arguments.clone();
+    let read: reload::Read = Arc::new(move || read_config(&arguments));
+    let result = setup::serve(config, prepared, read, log.level.clone());
     drop(log);
     result
 }

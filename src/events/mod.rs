@@ -31,7 +31,7 @@ pub mod unit;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -111,8 +111,16 @@ pub struct Scripts {
     shared: Arc<Shared>,
     status: watch::Receiver<ScriptsStatus>,
     over: watch::Receiver<u64>,
-    /// `None` if no script is configured: there is nothing to run then.
-    runner: Option<Runner>,
+    runner: Mutex<State>,
+}
+
+/// Whether there is a thread.
+#[derive(Debug)]
+enum State {
+    /// No script was ever configured, so there is nothing to run.
+    Idle(watch::Sender<ScriptsStatus>),
+    Runs(Runner),
+    Stopped,
 }
 
 #[derive(Debug)]
@@ -124,6 +132,8 @@ struct Runner {
 /// What the handle and the runner's thread share.
 #[derive(Debug)]
 struct Shared {
+    /// What to run from the next event on.
+    config: Mutex<Arc<ScriptsConfig>>,
     queue: Mutex<Queue>,
     /// The queue has something to take, or the runner shall stop.
     wake: Notify,
@@ -136,7 +146,7 @@ struct Shared {
 impl Shared {
     /// Changes the queue, and says what follows from it while nobody else can: numbers never fall.
     fn change<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
-        let mut queue = self.queue.lock().expect("a panic aborts, so the lock is never poisoned");
+        let mut queue = self.queue.lock().expect(NOT_POISONED);
         let changed = change(&mut queue);
         let over = queue.over();
         self.over.send_if_modified(|known| over > std::mem::replace(known, over.max(*known)));
@@ -150,6 +160,10 @@ impl Shared {
         });
         changed
     }
+
+    fn config(&self) -> Arc<ScriptsConfig> {
+        Arc::clone(&self.config.lock().expect(NOT_POISONED))
+    }
 }
 
 /// Starts the thread that runs the scripts. Nothing runs before the first [`Scripts::submit`].
@@ -159,6 +173,7 @@ impl Shared {
 /// error here; it is logged when its event happens.
 pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
     let shared = Arc::new(Shared {
+        config: Mutex::new(Arc::new(config)),
         queue: Mutex::new(Queue::default()),
         wake: Notify::new(),
         orders: watch::Sender::new(Orders::default()),
@@ -166,9 +181,13 @@ pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
     });
     let over = shared.over.subscribe();
     let (publish, status) = watch::channel(ScriptsStatus::default());
-    if config.scripts.is_empty() {
-        return Ok(Scripts { shared, status, over, runner: None });
-    }
+    let scripts = Scripts { shared, status, over, runner: Mutex::new(State::Idle(publish)) };
+    scripts.start_if_needed()?;
+    Ok(scripts)
+}
+
+/// Starts the thread.
+fn spawn(shared: Arc<Shared>, publish: watch::Sender<ScriptsStatus>) -> Result<Runner, StartError> {
     let (ready, is_ready) = mpsc::sync_channel(1);
     let (finish, done) = oneshot::channel();
     let theirs = Arc::clone(&shared);
@@ -181,7 +200,7 @@ pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
             match runtime {
                 Ok(runtime) => {
                     let _ = ready.send(Ok(()));
-                    runtime.block_on(runner::run(config, theirs, publish));
+                    runtime.block_on(runner::run(theirs, publish));
                     let _ = finish.send(());
                 }
                 Err(error) => {
@@ -192,20 +211,44 @@ pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
         .map_err(|source| StartError::Thread { source })?;
     let built = is_ready.recv().expect("the thread answers before it ends");
     built.map_err(|source| StartError::Runtime { source })?;
-    Ok(Scripts { shared, status, over, runner: Some(Runner { thread, done }) })
+    Ok(Runner { thread, done })
 }
 
 impl Scripts {
     /// Hands over what happened; returns at once. Of the events that wait, only the newest is
     /// kept, and before it the demotion of a `leader` script that was started.
     pub fn submit(&self, occurrence: Occurrence) {
-        if self.runner.is_none() {
+        if !matches!(*self.state(), State::Runs(_)) {
             let number = occurrence.number;
             self.shared.over.send_if_modified(|over| number > std::mem::replace(over, number));
             return;
         }
         self.shared.change(|queue| queue.submit(occurrence));
         self.shared.wake.notify_one();
+    }
+
+    /// Runs other scripts, or the same with other limits, from the next event on. May wait for a
+    /// thread to start.
+    ///
+    /// # Errors
+    /// As [`start`]; then nothing runs until this is called again.
+    pub fn reconfigure(&self, config: ScriptsConfig) -> Result<(), StartError> {
+        *self.shared.config.lock().expect(NOT_POISONED) = Arc::new(config);
+        self.start_if_needed()
+    }
+
+    fn start_if_needed(&self) -> Result<(), StartError> {
+        let mut state = self.state();
+        if let State::Idle(publish) = &*state
+            && !self.shared.config().scripts.is_empty()
+        {
+            *state = State::Runs(spawn(Arc::clone(&self.shared), publish.clone())?);
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.runner.lock().expect(NOT_POISONED)
     }
 
     /// The highest number N such that every consequence up to N is over: its scripts have run to
@@ -224,9 +267,10 @@ impl Scripts {
     /// and after it the demotion, until `deadline` from now; then the process group of what still
     /// runs is killed. If a demotion waits for the running script, that one gets half of the time.
     /// Returns at the latest [`limits::SCRIPT_KILL_WAIT`] after the deadline.
-    pub async fn stop(mut self, deadline: Duration) {
+    pub async fn stop(self, deadline: Duration) {
         self.begin_stop(deadline);
-        let Some(runner) = self.runner.take() else { return };
+        let state = std::mem::replace(&mut *self.state(), State::Stopped);
+        let State::Runs(runner) = state else { return };
         let most = deadline.saturating_add(limits::SCRIPT_KILL_WAIT);
         if tokio::time::timeout(most, runner.done).await.is_ok() {
             // It has said that it is done: this waits only for the thread to end.
@@ -247,8 +291,10 @@ impl Scripts {
 
 impl Drop for Scripts {
     fn drop(&mut self) {
-        if self.runner.is_some() {
+        if matches!(*self.state(), State::Runs(_)) {
             self.begin_stop(Duration::ZERO);
         }
     }
 }
+
+const NOT_POISONED: &str = "a panic aborts, so the lock is never poisoned";

@@ -15,18 +15,9 @@ use super::status::{Finished, Outcome, Running, ScriptsStatus};
 use super::{Backend, EventName, ScriptError, ScriptsConfig, Shared};
 
 /// Runs scripts until the handle says stop and nothing is due any more.
-pub(super) async fn run(
-    config: ScriptsConfig,
-    shared: Arc<Shared>,
-    status: watch::Sender<ScriptsStatus>,
-) {
-    let patience = Patience {
-        timeout: config.timeout,
-        kill_after: config.kill_after,
-        demote_timeout: config.demote_timeout,
-        fence_after: config.fence_after,
-        orders: shared.orders.subscribe(),
-    };
+pub(super) async fn run(shared: Arc<Shared>, status: watch::Sender<ScriptsStatus>) {
+    let config = shared.config();
+    let patience = patience_of(&config, &shared);
     let mut runner = Runner { config, shared, status, patience, begun: false };
     loop {
         let (told, stopping, coalesced) =
@@ -70,7 +61,7 @@ impl Ended {
 }
 
 struct Runner {
-    config: ScriptsConfig,
+    config: Arc<ScriptsConfig>,
     shared: Arc<Shared>,
     status: watch::Sender<ScriptsStatus>,
     patience: Patience,
@@ -83,6 +74,8 @@ impl Runner {
     /// runs even if the event is over by then, so that for this script, too, every leader is
     /// followed by a follower. Returns what could not be killed.
     async fn run_event(&mut self, told: &Numbered) -> Vec<Gone> {
+        self.config = self.shared.config();
+        self.patience = patience_of(&self.config, &self.shared);
         let own = told.occurrence.event;
         let mut left = Vec::new();
         if own != EventName::Change {
@@ -181,10 +174,20 @@ impl Runner {
     }
 
     fn payload(&self, event: EventName, told: &Numbered, part: Part) -> Payload {
-        let ScriptsConfig { cluster, node, .. } = &self.config;
+        let ScriptsConfig { cluster, node, .. } = &*self.config;
         let now = Instant::now();
         let rest = self.patience.deadline(now, part).saturating_duration_since(now);
         Payload::new(told, event.as_str(), cluster, node, since_1970() + rest)
+    }
+}
+
+fn patience_of(config: &ScriptsConfig, shared: &Shared) -> Patience {
+    Patience {
+        timeout: config.timeout,
+        kill_after: config.kill_after,
+        demote_timeout: config.demote_timeout,
+        fence_after: config.fence_after,
+        orders: shared.orders.subscribe(),
     }
 }
 

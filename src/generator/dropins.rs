@@ -1,6 +1,7 @@
 //! What the drop-ins of one instance say. Text from a configuration reaches a unit file only as a
 //! number, an address or a path of harmless characters.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -42,7 +43,7 @@ pub(super) fn of(config: &Config, file: &Path) -> Result<(Vec<Dropin>, Vec<Strin
     let service = service(config, file).map_err(|problem| vec![problem])?;
     add(format!("raftctl@{name}.service"), service);
     if config.authority.on_demote_timeout == OnDemoteTimeout::Reboot {
-        add(format!("raftctl-leader@{name}.target"), reboot(config));
+        add(format!("raftctl-deadline@{name}.target"), reboot(config));
     }
     Ok((dropins, notes))
 }
@@ -76,6 +77,12 @@ fn service(config: &Config, file: &Path) -> Result<String, String> {
         millis(authority.watchdog),
         millis(stop)
     );
+    if authority.on_demote_timeout == OnDemoteTimeout::Reboot {
+        // A restart of the agent replaces the stop job whose age leads to the reboot, so it must
+        // come later, even if what ExecStopPost= runs should fail.
+        let later = authority.demote_timeout + RESTART_SLACK;
+        writeln!(text, "RestartSec={}", millis(later)).expect("text can be written to");
+    }
     let state = &config.node.state_directory;
     if *state != Path::new(&format!("/var/lib/raftctl/{}", config.node.name)) {
         let harmless = |c: u8| c.is_ascii_alphanumeric() || b"/._-".contains(&c);
@@ -92,6 +99,8 @@ fn service(config: &Config, file: &Path) -> Result<String, String> {
     Ok(text)
 }
 
+/// What makes PID 1 reboot the host when the leader target does not stop; the unit says why it is
+/// this one.
 fn reboot(config: &Config) -> String {
     format!(
         "[Unit]\nJobTimeoutSec={}\nJobTimeoutAction=reboot-immediate\n",
@@ -103,6 +112,9 @@ fn reboot(config: &Config) -> String {
 fn millis(duration: Duration) -> String {
     format!("{}ms", duration.as_nanos().div_ceil(1_000_000))
 }
+
+/// How much later than the reboot an agent would be started again.
+const RESTART_SLACK: Duration = Duration::from_millis(500);
 
 /// What a stop needs beside what was configured: bus calls, writes, the last words to the others.
 const STOP_SLACK: Duration = Duration::from_secs(5);

@@ -1,9 +1,172 @@
-//! `fence NODE`: not there yet.
+//! `fence NODE`: kills, as root, what of an activation did not stop in time (DESIGN 5.7).
+//!
+//! Guarantees: ends well only if nothing is left in the control groups of the members of the leader
+//! target and of the event scripts, or if there was nothing to do; says in the journal what is
+//! killed and why BEFORE it is, and leaves a record for the agent. Does not: stop the target, which
+//! the service manager is doing already, or reboot, which the target's own job timeout does.
 
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::configuration;
+use crate::config::{Config, OnDemoteTimeout};
 use crate::core::NodeName;
 use crate::exit::{Exit, Failure};
+use crate::limits;
+use crate::systemd::after::{Populated, Remains};
+use crate::systemd::host::HostSettings;
+
+/// Name of the record in the state directory.
+pub const RECORD_FILE: &str = "last-fence.json";
+
+/// The last fence of a node, as the agent finds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Record {
+    /// When it began, in microseconds since 1970.
+    pub when_usec: u64,
+    /// Why.
+    pub why: String,
+    /// The units that had processes.
+    pub killed: Vec<String>,
+    /// The units that still had processes at the end.
+    pub left: Vec<String>,
+}
+
+/// How a fence ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fenced {
+    /// The configuration does not want it.
+    NotWanted,
+    /// The node is active again: this fence comes too late.
+    ActiveAgain,
+    /// Nothing had processes.
+    NothingLeft,
+    /// These units were killed, and are empty.
+    Killed(Vec<String>),
+}
+
+/// Why something may still run.
+#[derive(Debug, thiserror::Error)]
+pub enum FenceError {
+    /// The units could not be found.
+    #[error("not fenced: {problem}")]
+    NotFound {
+        /// What is wrong.
+        problem: String,
+    },
+    /// Not even SIGKILL ended them.
+    #[error("not fenced: there are still processes in {}", left.join(", "))]
+    Left {
+        /// The units.
+        left: Vec<String>,
+    },
+}
 
 /// Runs the verb.
 pub(super) fn run(node: &NodeName) -> Result<(), Failure> {
-    Err(Failure::new(Exit::Failure, format!("cannot fence node {node}: not there yet")))
+    let config = configuration::read(node)?;
+    configuration::start_log();
+    let host = configuration::host(&config)?;
+    match configuration::runtime()?.block_on(fence(&config, host)) {
+        Ok(Fenced::NotWanted) => {
+            tracing::warn!("on_demote_timeout is \"none\": nothing is killed, whatever still runs");
+        }
+        Ok(Fenced::ActiveAgain) => tracing::warn!("{node} is active again: nothing is killed"),
+        Ok(Fenced::NothingLeft) => tracing::info!("nothing is left to kill"),
+        Ok(Fenced::Killed(units)) => tracing::warn!("killed and empty: {}", units.join(", ")),
+        Err(error) => return Err(Failure::new(Exit::Failure, error.to_string())),
+    }
+    Ok(())
+}
+
+/// Kills what is left of the activation of the node of `config`.
+///
+/// # Errors
+/// If something may still run.
+pub async fn fence(config: &Config, host: HostSettings) -> Result<Fenced, FenceError> {
+    if config.authority.on_demote_timeout == OnDemoteTimeout::None {
+        return Ok(Fenced::NotWanted);
+    }
+    let deadline = Instant::now() + limits::FENCE_PATIENCE;
+    let mut fence = Fence { remains: Remains::new(host), killed: Vec::new(), left: Vec::new() };
+    if fence.remains.is_active_again().await {
+        return Ok(Fenced::ActiveAgain);
+    }
+    let when = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let demote_timeout = config.authority.demote_timeout;
+    let why = format!("demotion took nearly {} ms", demote_timeout.as_millis());
+    let ended = timeout_at(deadline, fence.kill_all(&why)).await;
+    if fence.killed.is_empty() && ended.is_ok() {
+        return Ok(Fenced::NothingLeft);
+    }
+    let Fence { killed, left, .. } = fence;
+    let record = Record { when_usec: when.as_micros() as u64, why, killed, left };
+    if let Err(error) = write_record(&config.node.state_directory, &record) {
+        tracing::error!("cannot write {RECORD_FILE}: {error}, ignoring");
+    }
+    match ended {
+        Ok(()) => Ok(Fenced::Killed(record.killed)),
+        Err(_) if record.killed.is_empty() => {
+            Err(FenceError::NotFound { problem: record.left.join(", ") })
+        }
+        Err(_) => Err(FenceError::Left { left: record.left }),
+    }
+}
+
+struct Fence {
+    remains: Remains,
+    /// Units that had processes.
+    killed: Vec<String>,
+    /// What is left, at the last look: units, or why they are not known.
+    left: Vec<String>,
+}
+
+impl Fence {
+    /// Kills until nothing is left.
+    async fn kill_all(&mut self, why: &str) {
+        loop {
+            match self.remains.populated().await {
+                Ok(populated) if populated.is_empty() => {
+                    self.left.clear();
+                    return;
+                }
+                Ok(populated) => self.kill(&populated, why).await,
+                Err(problem) => self.left = vec![problem],
+            }
+            sleep(limits::AFTER_POLL).await;
+        }
+    }
+
+    async fn kill(&mut self, populated: &[Populated], why: &str) {
+        self.left = populated.iter().map(|populated| populated.unit.clone()).collect();
+        let new = self.left.iter().filter(|unit| !self.killed.contains(unit));
+        let new: Vec<String> = new.cloned().collect();
+        if !new.is_empty() {
+            tracing::warn!("killing {}: {why}", new.join(", "));
+            self.killed.extend(new);
+        }
+        for populated in populated {
+            self.remains.kill(populated).await;
+        }
+    }
+}
+
+/// Writes the record where its owner, who is not trusted, can read it: whole or not at all, and
+/// into a file that is new, so that no link leads elsewhere.
+fn write_record(directory: &Path, record: &Record) -> io::Result<()> {
+    let new = directory.join(format!("{RECORD_FILE}.new"));
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;
+    writeln!(file, "{}", serde_json::to_string(record)?)?;
+    file.sync_all()?;
+    fs::rename(new, directory.join(RECORD_FILE))
 }

@@ -8,9 +8,12 @@
 //! Does not: decide when something happens (the agent, or systemd, starts the unit), or read its
 //! environment.
 
+mod announce;
+mod configuration;
+mod demotion;
 pub mod event;
-mod fence;
-mod release;
+pub mod fence;
+pub mod release;
 mod trust;
 
 use std::ffi::OsString;

@@ -101,3 +101,23 @@ pub const HOST_MEMBERS_MAX: usize = 256;
 
 /// Notices of logind waiting for their reader. At the limit: the task that reads the bus waits.
 pub const HOST_NOTICES: usize = 8;
+
+/// After an agent has ended, the state of its units is looked at this often even if nothing is
+/// announced.
+pub const AFTER_POLL: Duration = Duration::from_millis(20);
+
+/// How long what runs after an agent may take beyond `demote_timeout`. At the limit: it ends, and
+/// the next agent releases what is left.
+pub const RELEASE_EXTRA: Duration = Duration::from_millis(500);
+
+/// How long one announcement and its answer may take. At the limit: said again.
+pub const ANNOUNCE_EXCHANGE: Duration = Duration::from_millis(300);
+
+/// Shortest and longest pause before an announcement is said again to the same member; each is an
+/// eighth longer than the one before.
+pub const ANNOUNCE_PAUSE_MIN: Duration = Duration::from_millis(5);
+/// See [`ANNOUNCE_PAUSE_MIN`].
+pub const ANNOUNCE_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// How long the fence goes on killing. At the limit: it says what is left, and fails.
+pub const FENCE_PATIENCE: Duration = Duration::from_secs(5);

@@ -5,10 +5,13 @@
 //! is used, and never changes while the directory lives. Does not do: any announcement.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::state_dir::{StateDirError, corrupt, refused, write_new};
+use nix::fcntl::Flock;
+
+use super::state_dir::{StateDirError, corrupt, lock, refused, write_new};
 use crate::core::secret::{self, Key};
 use crate::core::{Invocation, MachineId, NodeName};
 
@@ -29,6 +32,14 @@ impl ReleaseKey {
     pub fn read(root: &Path, node: &NodeName) -> Result<Option<ReleaseKey>, StateDirError> {
         let Some(key) = read(root)? else { return Ok(None) };
         Ok(Some(ReleaseKey::on(machine_id(Path::new(MACHINE_ID_FILE)), key, node)))
+    }
+
+    /// Keeps every agent from the directory `root`, for as long as the value lives.
+    ///
+    /// # Errors
+    /// [`StateDirError::Locked`] while an agent uses it.
+    pub fn claim(root: &Path) -> Result<Claim, StateDirError> {
+        Ok(Claim { _lock: lock(root)? })
     }
 
     /// Reads the key, and makes it if there is none. The directory is locked by the caller.
@@ -68,9 +79,15 @@ impl ReleaseKey {
     }
 }
 
+/// No agent uses the directory while this lives.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: Flock<File>,
+}
+
 fn read(root: &Path) -> Result<Option<Key>, StateDirError> {
     let path = root.join(KEY_FILE);
-    let file = match std::fs::File::open(&path) {
+    let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(refused("open", &path, error)),
@@ -88,7 +105,8 @@ fn machine_id(file: &Path) -> Option<MachineId> {
 }
 
 const KEY_BYTES: usize = size_of::<Key>();
-pub(super) const KEY_FILE: &str = "release-key";
+/// Name of the file in the state directory.
+pub const KEY_FILE: &str = "release-key";
 /// machine-id(5).
 const MACHINE_ID_FILE: &str = "/etc/machine-id";
 
@@ -120,6 +138,16 @@ mod tests {
         let other = ReleaseKey::open(other.path(), &node()).unwrap();
         assert_ne!(other.secret(RUN), first.secret(RUN));
         assert_eq!(format!("{first:?}"), "ReleaseKey");
+    }
+
+    #[test]
+    fn a_directory_in_use_cannot_be_claimed() {
+        let root = tempfile::tempdir().unwrap();
+        let claim = ReleaseKey::claim(root.path()).unwrap();
+        let second = ReleaseKey::claim(root.path()).unwrap_err();
+        assert!(matches!(second, StateDirError::Locked { .. }), "{second}");
+        drop(claim);
+        ReleaseKey::claim(root.path()).unwrap();
     }
 
     #[test]

@@ -289,7 +289,7 @@ fn check_log_is_there(root: &Path) -> Result<(), StateDirError> {
     Err(corrupt(root, LOG_DIRECTORY, why))
 }
 
-fn lock(root: &Path) -> Result<Flock<File>, StateDirError> {
+pub(super) fn lock(root: &Path) -> Result<Flock<File>, StateDirError> {
     let path = root.join(LOCK_FILE);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);

@@ -3,8 +3,9 @@
 //! systemd's word that a unit is inactive is not enough: with `KillMode=process`, or after a kill
 //! that failed, processes stay behind. What cannot be read counts as populated.
 
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 /// Where the kernel's control groups are mounted.
 pub(super) const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -22,6 +23,21 @@ pub(super) fn populated(root: &Path, group: &str) -> io::Result<bool> {
     }
     // Without version 2, systemd tracks processes in a hierarchy of its own.
     any_process(root.join("systemd").join(group))
+}
+
+/// Kills every process in control group `group` and below it, at once, also those that are being
+/// forked (cgroups, "cgroup.kill"). Only for root, and only in version 2.
+pub(super) fn kill(root: &Path, group: &str) -> io::Result<()> {
+    let group = group.trim_start_matches('/');
+    // An empty name is the root of all groups: the whole host.
+    if group.is_empty() || group.split('/').any(|part| part == "..") {
+        return Err(io::Error::other(format!("control group {group:?} is not one of a unit")));
+    }
+    let version_2 = |root: &PathBuf| root.join("cgroup.controllers").exists();
+    let root = [root.to_owned(), root.join("unified")].into_iter().find(version_2);
+    let root = root.ok_or_else(|| io::Error::other("no control groups of version 2"))?;
+    let file = root.join(group).join("cgroup.kill");
+    fs::OpenOptions::new().write(true).open(file)?.write_all(b"1")
 }
 
 fn events_say_populated(file: &Path) -> io::Result<bool> {
@@ -86,6 +102,23 @@ mod tests {
         put("s/b/cgroup.events", "populated 0\nfrozen 0\n");
         put("s/c/cgroup.events", "populated 1\nfrozen 0\n");
         assert!(!populated("/s/b") && populated("/s/c") && !populated("/s/gone"));
+    }
+
+    #[test]
+    fn only_the_group_of_a_unit_is_killed() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("s/a")).unwrap();
+        assert!(kill(root.path(), "/s/a").is_err(), "version 1 cannot");
+        fs::write(root.path().join("cgroup.controllers"), "").unwrap();
+        for name in ["cgroup.kill", "s/a/cgroup.kill"] {
+            fs::write(root.path().join(name), "").unwrap();
+        }
+        for wrong in ["", "/", "/..", "/s/../s/a", "/s/gone"] {
+            assert!(kill(root.path(), wrong).is_err(), "{wrong}");
+        }
+        kill(root.path(), "/s/a").unwrap();
+        let written = |name: &str| fs::read_to_string(root.path().join(name)).unwrap();
+        assert_eq!((written("cgroup.kill"), written("s/a/cgroup.kill")), ("".into(), "1".into()));
     }
 
     #[test]

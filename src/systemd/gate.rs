@@ -15,6 +15,10 @@ use crate::core::{Instant, Token};
 /// Name of the gate in the runtime directory.
 pub(super) const GATE_FILE: &str = "active";
 
+/// Name of the mark beside the gate: the token of the last activation. It stays when the gate is
+/// closed, and goes with the directory, so it says whether this run was ever active.
+pub(super) const MARK_FILE: &str = "activated";
+
 /// Where `raftctl-helper release` finds when to start the fence.
 pub(super) const FENCE_AT_FILE: &str = "fence-at";
 
@@ -26,6 +30,7 @@ const NEW_FILE: &str = ".active.new";
 pub(super) struct Gate {
     file: PathBuf,
     new: PathBuf,
+    mark: PathBuf,
     newest: Mutex<u64>,
 }
 
@@ -35,6 +40,7 @@ impl Gate {
         let gate = Gate {
             file: runtime_directory.join(GATE_FILE),
             new: runtime_directory.join(NEW_FILE),
+            mark: runtime_directory.join(MARK_FILE),
             newest: Mutex::new(0),
         };
         gate.remove()?;
@@ -64,6 +70,8 @@ impl Gate {
         if *newest != number {
             return Ok(false);
         }
+        // BEFORE the gate: without it nobody would look for what has to be released.
+        fs::write(&self.mark, format!("{}\n", token.0))?;
         let mut file = fs::File::create(&self.new)?;
         writeln!(file, "{}", token.0)?;
         fs::rename(&self.new, &self.file)?;
@@ -124,6 +132,8 @@ mod tests {
 
         gate.ordered_stop(2).unwrap();
         assert!(gate.is_closed());
+        let mark = fs::read_to_string(directory.path().join(MARK_FILE)).unwrap();
+        assert_eq!(mark, "42\n", "it was active once");
         assert!(!gate.open(1, Token(42)).unwrap(), "order 1 is obsolete");
         assert!(gate.is_closed());
 

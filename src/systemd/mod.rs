@@ -1,9 +1,11 @@
 //! Floor 4: what the agent has to do with systemd. It translates, it decides nothing.
 //!
 //! [`host`] carries out the authority's orders through [`manager`], [`deadman`] is the timer that
-//! ends this process, [`inhibit`] delays shutdown and sleep for a hand-over, [`listen`] takes the
-//! descriptors, [`notify`] says how the agent does, [`root_file`] reads what only root may write.
+//! ends this process, [`inhibit`] delays shutdown and sleep for a hand-over, [`after`] looks at
+//! what an agent that ended has left, [`listen`] and [`notify`] are what it is started with,
+//! [`root_file`] reads what only root can have written.
 
+pub mod after;
 pub mod bus;
 mod cgroup;
 pub mod deadman;
@@ -15,6 +17,7 @@ mod judge;
 mod link;
 pub mod listen;
 pub mod manager;
+mod members;
 pub mod names;
 pub mod notify;
 pub mod root_file;

@@ -27,6 +27,9 @@ pub fn event_service(node: &NodeName, event: &str) -> String {
     format!("raftctl-event@{node}:{event}.service")
 }
 
+/// Interface of what all units have.
+pub(super) const UNIT_INTERFACE: &str = "org.freedesktop.systemd1.Unit";
+
 /// The file of the leader target, in one of [`UNIT_DIRECTORIES`].
 pub(super) const LEADER_FILE: &str = "raftctl-leader@.target";
 

@@ -10,16 +10,14 @@ use tokio::time::Instant;
 use zbus::OwnedObjectPath;
 
 use super::bus::CallError;
-use super::cgroup;
 use super::gate::Gate;
 use super::judge::{self, Asked, Members, Verdict};
 use super::manager::{Changes, Mode, SystemdManager};
-use super::target::{Member, Target, dependents};
+use super::members::{self, Seen};
+use super::names::UNIT_INTERFACE;
+use super::target::Target;
 use crate::core::{NodeName, Token};
 use crate::limits;
-
-/// Interface of what all units have.
-const UNIT: &str = "org.freedesktop.systemd1.Unit";
 
 /// A start or stop job of somebody else is in the way.
 const DESTRUCTIVE: &str = "org.freedesktop.systemd1.TransactionIsDestructive";
@@ -52,12 +50,13 @@ impl Host {
         let mut changes = self.manager.changes();
         let before = self.look_once(&mut changes).await?;
         self.check(&before)?;
-        let node = &self.node;
+        let (node, leader) = (&self.node, &self.leader);
         if before.needs_reload {
-            tracing::warn!(%node, "{} has changed on disk since it was loaded, ignoring", self.leader);
+            // What is in force is what is loaded, and that was checked.
+            tracing::warn!(%node, "{leader} has changed since it was loaded, ignoring");
         }
         for unit in before.unbound() {
-            tracing::warn!(%node, "{unit} is not bound to {}: it will not stop", self.leader);
+            tracing::warn!(%node, "{unit} is not bound to {leader}: it will not stop with it");
         }
         let opened = self.gate.open(number, token);
         let path = self.gate.path().display();
@@ -179,38 +178,10 @@ impl Host {
 
     /// Everything that stops with the target, and with that, and is not down yet.
     async fn members_up(&self, target: &Target) -> Result<Members, String> {
-        let mut members = Members::default();
-        let (mut names, mut at) = (target.dependents.clone(), 0);
-        while at < names.len() {
-            if names.len() > limits::HOST_MEMBERS_MAX {
-                let max = limits::HOST_MEMBERS_MAX;
-                return Err(format!("{} units depend on it, over {max}", names.len()));
-            }
-            let name = names[at].clone();
-            at += 1;
-            let properties = match self.manager.properties(&name, "").await {
-                Ok(properties) => properties,
-                Err(error) => {
-                    members.busy |= matches!(error, CallError::Unknown { .. });
-                    members.up.push(format!("{name} is not known to be down: {error}"));
-                    continue;
-                }
-            };
-            let member = Member::read(&name, &properties);
-            let group = &member.control_group;
-            let populated = cgroup::populated(&self.cgroup_root, group).unwrap_or_else(|error| {
-                tracing::error!(node = %self.node, "cannot read control group {group}: {error}");
-                true
-            });
-            members.up.extend(member.still_up(populated));
-            members.busy |= member.is_busy();
-            for further in dependents(&properties) {
-                if further != self.leader && !names.contains(&further) {
-                    names.push(further);
-                }
-            }
-        }
-        Ok(members)
+        let (manager, root) = (&self.manager, &self.cgroup_root);
+        let all = members::look_at_all(manager, root, &self.leader, &target.dependents).await?;
+        let up = all.iter().filter_map(Seen::still_up).collect();
+        Ok(Members { up, busy: all.iter().any(Seen::is_busy) })
     }
 
     /// Watches a target that is up; returns why it does not count as up any more.
@@ -265,7 +236,7 @@ impl Host {
     }
 
     async fn look(&self) -> Result<Target, CallError> {
-        let properties = self.manager.properties(&self.leader, UNIT).await?;
+        let properties = self.manager.properties(&self.leader, UNIT_INTERFACE).await?;
         Ok(Target::read(&properties))
     }
 

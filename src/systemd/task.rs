@@ -102,11 +102,7 @@ impl HostTask {
 
     async fn stop(&mut self, number: u64) {
         self.held = None;
-        let mut changes = self.host.manager.changes();
-        let job = self.host.ask_to_stop(number, &mut changes).await;
-        self.report(Report::StopQueued { number }).await;
-        let stopping = self.host.await_stop(job.as_ref(), &mut changes);
-        let stopped = timeout(limits::HOST_JOB_TIMEOUT, stopping).await;
+        let stopped = timeout(limits::HOST_JOB_TIMEOUT, self.bring_down(number)).await;
         match stopped.unwrap_or_else(|_| Err("the stop job takes too long".to_owned())) {
             Ok(()) => {
                 self.report(Report::Stopped { number }).await;
@@ -118,6 +114,13 @@ impl HostTask {
                 self.report(Report::StopFailed { number }).await;
             }
         }
+    }
+
+    async fn bring_down(&self, number: u64) -> Result<(), String> {
+        let mut changes = self.host.manager.changes();
+        let job = self.host.ask_to_stop(number, &mut changes).await;
+        self.report(Report::StopQueued { number }).await;
+        self.host.await_stop(job.as_ref(), &mut changes).await
     }
 
     /// In a task of its own: a call that is dropped half-way would leave its fate open.

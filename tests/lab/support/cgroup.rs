@@ -6,7 +6,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::unistd::Pid;
 
@@ -15,9 +14,6 @@ use super::clock::wait_until;
 /// Hierarchies in which a host gets a group of its own, where they exist: what systemd tracks
 /// processes with, and what a host can be slowed down with.
 const OWN: &[&str] = &["name=systemd", "freezer", "cpu", "blkio"];
-
-/// How long an empty group may refuse to be removed.
-const REMOVE_MAX: Duration = Duration::from_secs(5);
 
 /// Where the hierarchies are mounted.
 struct Mounts {
@@ -57,14 +53,17 @@ pub fn fit() -> Result<(), String> {
 /// Names of groups of labs begin with this; the process that owns the lab follows, and a dash.
 pub const PREFIX: &str = "raftctl-lab-";
 
-/// Removes the groups of lab `id`, whose processes have ended.
-pub fn remove(id: &str) {
-    for group in groups_of(id) {
-        wait_until("an empty control group is removed", REMOVE_MAX, || remove_tree(&group));
-    }
+/// Makes the groups of lab `id`; that of version 2 is the first. In it, `inside` is for what is in
+/// the lab and on no host.
+pub fn make(id: &str) -> Vec<PathBuf> {
+    let Mounts { unified, others } = mounts().expect("it was looked at before");
+    let groups: Vec<PathBuf> = [unified].iter().chain(&others).map(|at| at.join(id)).collect();
+    groups.iter().for_each(|group| fs::create_dir(group).unwrap());
+    fs::create_dir(groups[0].join("inside")).unwrap();
+    groups
 }
 
-/// Removes what labs left behind whose owner was killed. One that is used cannot be removed.
+/// Removes what labs left behind whose guard was killed, too. One that is used cannot be removed.
 pub fn sweep() {
     for group in labs() {
         let alive = owner(&group).is_none_or(|pid| Path::new("/proc").join(pid).exists());
@@ -80,9 +79,10 @@ pub fn of_owner(pid: u32) -> Vec<PathBuf> {
     labs().into_iter().filter(|group| owner(group).as_deref() == Some(&pid)).collect()
 }
 
-/// Whether there are no processes in the group, nor below it.
-pub fn is_empty(group: &Path) -> bool {
-    fs::read_to_string(group.join(EVENTS)).is_ok_and(|events| events.contains("populated 0"))
+/// The processes in `group`, as numbers that are valid here.
+pub fn processes(group: &Path) -> Vec<Pid> {
+    let text = fs::read_to_string(group.join(PROCS)).unwrap_or_default();
+    text.lines().map(|line| Pid::from_raw(line.parse().unwrap())).collect()
 }
 
 fn labs() -> Vec<PathBuf> {
@@ -163,9 +163,7 @@ impl Groups {
 
     /// The processes of `unit`, as numbers that are valid here.
     pub fn pids(&self, unit: &str) -> Vec<Pid> {
-        let files = self.places(unit).into_iter().map(|place| place.join(PROCS));
-        let text = files.filter_map(|file| fs::read_to_string(file).ok()).collect::<String>();
-        text.lines().map(|line| Pid::from_raw(line.parse().unwrap())).collect()
+        self.places(unit).iter().flat_map(|place| processes(place)).collect()
     }
 
     /// What `unit` holds now.

@@ -27,17 +27,22 @@ pub fn pass_until(at: Duration) {
     let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &at.into());
 }
 
-/// Looks at `found` again and again until it has something.
-#[track_caller]
-pub fn wait_for<T>(what: &str, deadline: Duration, mut found: impl FnMut() -> Option<T>) -> T {
+/// Looks at `found` again and again until it has something; `None` at the deadline.
+pub fn within<T>(deadline: Duration, mut found: impl FnMut() -> Option<T>) -> Option<T> {
     let end = now() + deadline;
     loop {
-        if let Some(found) = found() {
-            return found;
+        let seen = found();
+        if seen.is_some() || now() >= end {
+            return seen;
         }
-        assert!(now() < end, "not within {deadline:?}: {what}");
         thread::park_timeout(PAUSE);
     }
+}
+
+/// Looks at `found` again and again until it has something.
+#[track_caller]
+pub fn wait_for<T>(what: &str, deadline: Duration, found: impl FnMut() -> Option<T>) -> T {
+    within(deadline, found).unwrap_or_else(|| panic!("not within {deadline:?}: {what}"))
 }
 
 /// Looks at `condition` again and again until it holds.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::clock::{from_realtime, wait_for};
+use super::clock::{from_realtime, within};
 use super::command::{self, PATH};
 use super::host::Host;
 use super::network::address;
@@ -117,10 +117,12 @@ impl Lab {
     /// Waits until every running host says the same about who leads, and that it is active.
     pub fn leader(&self) -> Leader {
         let running: Vec<&Host> = self.hosts().filter(|host| host.is_running()).collect();
-        wait_for("all agents agree on an active leader", DEADLINE, || {
-            let said: Option<Vec<Value>> = running.iter().map(|host| host.status()).collect();
-            agreed(&said?)
-        })
+        let mut said = Vec::new();
+        let found = within(DEADLINE, || {
+            said = running.iter().map(|host| host.status()).collect();
+            agreed(&said)
+        });
+        found.unwrap_or_else(|| panic!("the agents agree on no active leader: {said:#?}"))
     }
 
     /// What the event scripts of all hosts were told, in the order in which they ran.
@@ -145,11 +147,15 @@ impl Host {
         command::run(&mut command, DEADLINE).expect("it ends").ok();
     }
 
-    /// What the agent says about itself in `raftctl status --json`; `None` if it does not answer.
-    pub fn status(&self) -> Option<Value> {
+    /// What the agent says about itself in `raftctl status --json`; if it does not answer, what
+    /// `raftctl` says about that.
+    pub fn status(&self) -> Value {
         let output = self.run(&["raftctl", "--json=short", "status"]);
-        let said: Value = serde_json::from_str(&output.stdout).ok()?;
-        Some(said["own"].clone()).filter(Value::is_object)
+        let said: Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+        let mut nodes = said["nodes"].as_array().into_iter().flatten();
+        let own = nodes.find(|node| node["name"] == self.name.as_str());
+        let own = own.map(|own| own["status"].clone()).filter(Value::is_object);
+        own.unwrap_or_else(|| output.stderr.into())
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! The test binary runs itself again, only the one test, in private namespaces: whatever ends it,
 //! or the test process that waits for it, ends every process, mount and network in there. Only
-//! empty control groups are left, and those are removed here.
+//! empty control groups are left, and a guard that waits outside removes those.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::Hasher as _;
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::Signal;
@@ -25,7 +26,21 @@ const FORBIDDEN: &str = "-sys_time,-sys_module";
 
 /// The first process of the private world. It reaps what loses its parent: a zombie would keep the
 /// process namespace of a host from ending. The test cannot, it waits for children of its own.
-const INIT: &str = r#""$@"; exit $?"#;
+/// The guard finds everything in here by the group `$0`.
+const INIT: &str = r#"echo 0 >"$0/inside/cgroup.procs" && "$@" </dev/null; exit $?"#;
+
+/// Waits outside until the lab has ended, however it did, and the test process with it. It thaws
+/// disks, because a process that waits for a frozen one cannot be killed, and removes what then is
+/// left: empty control groups. Arguments: the group of version 2, and the others.
+const GUARD: &str = r#"read -r _
+for _ in $(seq 600); do
+    for pid in $(find "$1" -name cgroup.procs -exec cat {} +); do
+        nsenter --target "$pid" --mount fsfreeze -u /var/lib/raftctl
+    done
+    find "$@" -depth -type d -exec rmdir {} +
+    test -e "$1" || exit 0
+    sleep 0.05
+done"#;
 
 const NAMESPACES: &[&str] = &["--mount", "--net", "--pid", "--ipc", "--uts"];
 
@@ -66,31 +81,44 @@ pub fn fit() -> Result<(), String> {
 
 /// Runs the test `name` of this binary again, in a new lab, and waits for it; its exit status.
 pub fn enter(name: &str) -> i32 {
-    cgroup::sweep();
-    let program = std::env::current_exe().unwrap();
-    // One owner may have several labs, one in each thread.
     static LABS: AtomicU32 = AtomicU32::new(0);
+    cgroup::sweep();
     let count = LABS.fetch_add(1, Ordering::Relaxed);
     let id = format!("{}{}-{count}", cgroup::PREFIX, std::process::id());
+    // Nobody writes: the reader learns that the last writer has gone. The first process of the
+    // lab has the one end as its standard input, and passes it to nobody.
+    let (guarding, guarded) = io::pipe().unwrap();
+    let groups = cgroup::make(&id);
+    let mut guard = guard(&groups, guarding).spawn().unwrap();
+    let status = private(name, &groups[0], guarded).status().unwrap();
+    guard.wait().unwrap();
+    command::code(status)
+}
+
+/// The lab, in which the test runs.
+fn private(name: &str, group: &Path, guarded: PipeWriter) -> Command {
+    let program = std::env::current_exe().unwrap();
     let mut command = Command::new("setpriv");
     command.arg(format!("--inh-caps={FORBIDDEN}")).arg(format!("--bounding-set={FORBIDDEN}"));
     command.arg("unshare").args(NAMESPACES);
     command.args(["--fork", "--kill-child", "--mount-proc", "--propagation", "private"]);
-    command.args(["sh", "-c", INIT, "lab-init"]).arg(program).args([
-        name,
-        "--exact",
-        "--nocapture",
-        "--test-threads=1",
-    ]);
-    command.env(INSIDE, &id);
+    command.args(["sh", "-c", INIT]).arg(group).arg(program);
+    command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
+    command.env(INSIDE, group.file_name().unwrap()).stdin(guarded);
     // SAFETY: prctl(2) may be called between fork and exec. Should the test be killed, its lab
     // goes with it.
     unsafe {
         command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
     }
-    let status = command.status().unwrap();
-    cgroup::remove(&id);
-    command::code(status)
+    command
+}
+
+/// Outlives the test, and the signals to its process group.
+fn guard(groups: &[PathBuf], guarding: PipeReader) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", GUARD, "lab-guard"]).args(groups).process_group(0);
+    command.stdin(guarding).stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 /// The test that this thread runs. libtest names the thread after it, unless there is only one.

@@ -34,11 +34,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use clock::{now, wait_for, wait_until};
+pub use clock::{now, wait_until};
 pub use enter::enter;
 pub use host::{Host, REBOOT};
 pub use member::{Member, Stop};
 pub use network::{Cut, Network, address, on};
+pub use record::{figure, trials};
 pub use sampler::Sampler;
 
 use command::tool;

@@ -19,7 +19,7 @@ use nix::libc;
 use super::command::tool;
 
 /// How long a packet may be under way before it counts as lost.
-const UNDER_WAY_MAX: Duration = Duration::from_millis(300);
+const UNDER_WAY_MAX: Duration = Duration::from_millis(100);
 
 /// Packets between hosts pass this chain; pairs of cables in the set do not.
 const RULES: &str = "\

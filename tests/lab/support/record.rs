@@ -97,6 +97,21 @@ impl fmt::Display for Record {
     }
 }
 
+/// How often a scenario is repeated for its figures: `TRIALS`.
+pub fn trials() -> usize {
+    let trials = std::env::var("TRIALS").unwrap_or_else(|_| "1".to_owned());
+    trials.parse().unwrap_or_else(|_| panic!("TRIALS={trials}: expected a number"))
+}
+
+/// Prints a figure where `make lab` finds it: the median and the longest of `values`.
+pub fn figure(what: &str, values: &[Duration]) {
+    let mut values = values.to_vec();
+    values.sort();
+    let (Some(longest), middle) = (values.last(), values.len() / 2) else { return };
+    let (median, count) = (values[middle], values.len());
+    println!("\nfigure: {what}: median {median:.1?}, longest {longest:.1?}, of {count}");
+}
+
 mod tests {
     use super::*;
 

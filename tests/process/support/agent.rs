@@ -1,11 +1,13 @@
 //! One running `raftctld`, killed when the value goes.
 
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -64,6 +66,30 @@ impl AgentCommand {
                 setgid(Gid::from_raw(id))?;
                 setuid(Uid::from_raw(id))?;
                 Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)
+            });
+        }
+        self
+    }
+
+    /// Passes descriptors as systemd does (sd_listen_fds(3)), under `names`.
+    pub fn pass(mut self, passed: Vec<OwnedFd>, names: &str) -> AgentCommand {
+        self.command.env("LISTEN_FDS", passed.len().to_string()).env("LISTEN_FDNAMES", names);
+        // SAFETY: fcntl(2) and dup2(2) may be called between fork and exec.
+        unsafe {
+            self.command.pre_exec(move || {
+                // First out of the way, because one of them may have a number that another gets.
+                for (at, fd) in passed.iter().enumerate() {
+                    let away = libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD, 500);
+                    if away < 0 || libc::dup2(away, 200 + at as i32) < 0 {
+                        return Err(std::io::Error::last_os_error());
+                    }
+                }
+                for at in 0..passed.len() as i32 {
+                    if libc::dup2(200 + at, 3 + at) < 0 {
+                        return Err(std::io::Error::last_os_error());
+                    }
+                }
+                Ok(())
             });
         }
         self

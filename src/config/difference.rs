@@ -1,0 +1,118 @@
+//! What differs between two configurations, key by key, in the words of the file.
+
+use super::keys::{KEYS, Key};
+use super::{Config, Enforcement, LogFormat, LogTarget};
+use crate::core::role::EventName;
+
+/// A key with two values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The key.
+    pub key: &'static Key,
+    /// Its value before, as text.
+    pub old: String,
+    /// Its value after.
+    pub new: String,
+}
+
+impl Config {
+    /// The keys that mean something else in `new`, in the order of the manual.
+    pub fn differences(&self, new: &Config) -> Vec<Difference> {
+        let both = KEYS.iter().map(|key| (key, value(self, key), value(new, key)));
+        let changed = both.filter(|(_, old, new)| old != new);
+        changed.map(|(key, old, new)| Difference { key, old, new }).collect()
+    }
+}
+
+/// What `key` comes to, defaults included.
+fn value(config: &Config, key: &Key) -> String {
+    let Config { node, cluster, raft, authority, events, log } = config;
+    let duration = |d| humantime::format_duration(d).to_string();
+    match (key.section, key.name) {
+        ("node", "name") => node.name.to_string(),
+        ("node", "address") => node.address.to_string(),
+        ("node", "listen") => node.listen.to_string(),
+        ("node", "state_directory") => node.state_directory.display().to_string(),
+        ("node", "runtime_directory") => node.runtime_directory.display().to_string(),
+        ("cluster", "name") => cluster.name.clone(),
+        ("cluster", "members") => {
+            let members = cluster.members.iter().map(|m| format!("{} = {}", m.name, m.address));
+            members.collect::<Vec<_>>().join(", ")
+        }
+        ("raft", "heartbeat") => duration(raft.heartbeat),
+        ("raft", "election_min") => duration(raft.election_min),
+        ("raft", "election_max") => duration(raft.election_max),
+        ("authority", "demote_timeout") => duration(authority.demote_timeout),
+        ("authority", "watchdog") => duration(authority.watchdog),
+        ("authority", "grace") => duration(authority.grace),
+        ("authority", "on_demote_timeout") => authority.on_demote_timeout.as_str().to_owned(),
+        ("authority", "enforcement") => match authority.enforcement {
+            Some(Enforcement::Systemd) => "systemd".to_owned(),
+            Some(Enforcement::None) => "none".to_owned(),
+            None => "by default".to_owned(),
+        },
+        ("events", "timeout") => duration(events.timeout),
+        ("events", "kill_after") => duration(events.kill_after),
+        ("events", event) => {
+            let event = EventName::ALL.into_iter().find(|name| name.as_str() == event);
+            let script = event.and_then(|event| events.scripts.get(&event));
+            script.map_or("none".to_owned(), |path| path.display().to_string())
+        }
+        ("log", "level") => log.level.to_string(),
+        ("log", "file") => match &log.target {
+            LogTarget::Stderr => "standard error".to_owned(),
+            LogTarget::File(path) => path.display().to_string(),
+        },
+        ("log", "format") => match log.format {
+            LogFormat::Text => "text".to_owned(),
+            LogFormat::Json => "json".to_owned(),
+        },
+        (section, name) => unreachable!("[{section}] {name} has no value here"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::ConfigFile;
+
+    fn config(text: &str) -> Config {
+        let file = ConfigFile::parse(text, "n1.toml", Path::new("/etc/raftctl")).unwrap();
+        file.node(None).unwrap().clone()
+    }
+
+    const BASE: &str = "node.name = \"n1\"\ncluster.members = { n1 = \"a:1\", n2 = \"b:1\" }\n";
+
+    #[test]
+    fn the_same_file_has_no_difference_and_every_key_a_value() {
+        assert_eq!(config(BASE).differences(&config(BASE)), []);
+    }
+
+    #[test]
+    fn every_key_that_changed_is_named_with_both_values() {
+        let new = "node.name = \"n1\"\ncluster.members = { n1 = \"a:2\", n2 = \"b:1\" }\n\
+                   raft.election_min = \"300ms\"\nauthority.on_demote_timeout = \"none\"\n\
+                   events.leader = \"x.sh\"\nevents.timeout = \"1s\"\nlog.level = \"debug\"\n";
+        let differences = config(BASE).differences(&config(new));
+        let lines: Vec<String> = differences
+            .iter()
+            .map(|d| format!("[{}] {}: {} -> {}", d.key.section, d.key.name, d.old, d.new))
+            .collect();
+        let expected = [
+            "[node] address: a:1 -> a:2",
+            "[node] listen: a:1 -> a:2",
+            "[cluster] members: n1 = a:1, n2 = b:1 -> n1 = a:2, n2 = b:1",
+            "[raft] heartbeat: 40ms -> 60ms",
+            "[raft] election_min: 200ms -> 300ms",
+            "[raft] election_max: 400ms -> 600ms",
+            "[authority] watchdog: 500ms -> 750ms",
+            "[authority] on_demote_timeout: kill -> none",
+            "[events] leader: none -> /etc/raftctl/x.sh",
+            "[events] timeout: 30s -> 1s",
+            "[log] level: info -> debug",
+        ];
+        assert_eq!(lines, expected);
+    }
+}
