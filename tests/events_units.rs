@@ -176,6 +176,7 @@ impl Lab {
 fn submit(scripts: &Scripts, first: u64, events: &[EventName]) {
     for (number, event) in (first..).zip(events) {
         scripts.submit(Occurrence {
+            planned: false,
             number,
             event: *event,
             role: event.as_str(),

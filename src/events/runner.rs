@@ -106,7 +106,7 @@ impl Runner {
 
     async fn run_script(&mut self, event: EventName, told: &Numbered) -> Vec<Gone> {
         let Some(script) = self.config.scripts.get(&event).cloned() else { return Vec::new() };
-        let part = Part::of(told.occurrence.event);
+        let part = Part::of(told.occurrence.event, told.occurrence.planned);
         let mut left = self.clear_away().await;
         if let Some(cause) = self.patience.exhausted(part) {
             let (event, script) = (event.as_str(), script.display());

@@ -107,7 +107,10 @@ impl World {
                 {
                     running.script_runs = false;
                     let event = Event::Acted { number };
-                    self.after(MS / 10, Happening::Deliver { to: id, process: Some(process), event });
+                    self.after(
+                        MS / 10,
+                        Happening::Deliver { to: id, process: Some(process), event },
+                    );
                     self.after(MS / 5, Happening::Scripts { host, process });
                 }
             }
@@ -331,7 +334,9 @@ impl World {
                 Effect::Host(Order::Start { token, .. }) => {
                     self.oracle.authority.promote.starts(at, running, *token, boot)?;
                 }
-                Effect::Host(Order::Stop { .. }) => self.oracle.authority.promote.stops(at, running),
+                Effect::Host(Order::Stop { .. }) => {
+                    self.oracle.authority.promote.stops(at, running)
+                }
                 Effect::Act(consequence) => {
                     self.oracle.authority.promote.acts(at, running, consequence)?;
                 }
@@ -603,9 +608,8 @@ impl World {
 
     /// The operator knows that a machine is gone for good.
     fn take_over_from_abandoned(&mut self) {
-        let gone = |machine: &[u8]| {
-            self.hosts.iter().any(|h| h.abandoned && h.machine()[..] == *machine)
-        };
+        let gone =
+            |machine: &[u8]| self.hosts.iter().any(|h| h.abandoned && h.machine()[..] == *machine);
         let stuck = self.places.iter().any(|place| {
             let truth = self.hosts[*place].running.as_ref().map(|r| r.node.machine().truth());
             let record = truth.and_then(|truth| truth.activation());

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use raftctl::consensus::{Replica, ReplicaConfig};
 use raftctl::core::authority::Order;
-use raftctl::core::message::{Entry, HardState, Snapshot};
-use raftctl::core::state::ClusterState;
 use raftctl::core::command::Release;
+use raftctl::core::message::{Entry, HardState, Snapshot};
 use raftctl::core::rng::Rng;
 use raftctl::core::secret::release_secret;
+use raftctl::core::state::ClusterState;
 use raftctl::core::{
     Address, Incarnation, Index, Instant, Invocation, NodeId, NodeName, Reading, Term,
 };

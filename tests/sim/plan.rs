@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use raftctl::core::authority::{Enforcement, Timing};
 use raftctl::core::NodeId;
+use raftctl::core::authority::{Enforcement, Timing};
 use raftctl::core::rng::Rng;
 
 use super::network::Weather;

@@ -20,29 +20,71 @@ use super::systemd::{Out, Step};
 /// place of the host.
 #[expect(clippy::large_enum_variant, reason = "most of them are deliveries")]
 pub(super) enum Happening {
-    Deliver { to: NodeId, process: Option<u64>, event: Event },
-    Wake { host: usize, process: u64 },
-    DiskDone { host: usize, process: u64 },
-    Save { host: usize, process: u64 },
+    Deliver {
+        to: NodeId,
+        process: Option<u64>,
+        event: Event,
+    },
+    Wake {
+        host: usize,
+        process: u64,
+    },
+    DiskDone {
+        host: usize,
+        process: u64,
+    },
+    Save {
+        host: usize,
+        process: u64,
+    },
     Start(NodeId),
     Crash(NodeId),
     Fault,
     Propose,
     /// Something in the service manager, unless the power was cut since.
-    Pid1 { host: usize, epoch: u64, step: Step },
+    Pid1 {
+        host: usize,
+        epoch: u64,
+        step: Step,
+    },
     /// The surface to the service manager carries out its next order.
-    Surface { host: usize, process: u64 },
+    Surface {
+        host: usize,
+        process: u64,
+    },
     /// The next event script may run.
-    Scripts { host: usize, process: u64 },
-    DeadMan { host: usize, process: u64, at: Instant },
-    Watchdog { host: usize, process: u64 },
-    Boot { host: usize, epoch: u64 },
+    Scripts {
+        host: usize,
+        process: u64,
+    },
+    DeadMan {
+        host: usize,
+        process: u64,
+        at: Instant,
+    },
+    Watchdog {
+        host: usize,
+        process: u64,
+    },
+    Boot {
+        host: usize,
+        epoch: u64,
+    },
     /// B has passed since this lease began, and no later one did.
-    Overdue { host: usize, t0: Instant },
+    Overdue {
+        host: usize,
+        t0: Instant,
+    },
     /// What runs after a process learns that there is nothing left to release.
-    ReleaseOver { host: usize, process: u64 },
+    ReleaseOver {
+        host: usize,
+        process: u64,
+    },
     /// The host falls asleep, however far the agent has come.
-    Sleep { host: usize, epoch: u64 },
+    Sleep {
+        host: usize,
+        epoch: u64,
+    },
     Restore,
 }
 
@@ -816,8 +858,7 @@ impl World {
         let index = *index;
         self.becomes_active(began)?;
         let deadline = self.now + Duration::from_secs(15);
-        let applied =
-            |h: &Host| h.running.as_ref().is_some_and(|r| r.node.applied().0 >= index);
+        let applied = |h: &Host| h.running.as_ref().is_some_and(|r| r.node.applied().0 >= index);
         while !self.places.iter().all(|place| applied(&self.hosts[*place])) {
             if self.now > deadline {
                 let here = self.describe();

@@ -44,7 +44,8 @@ impl OneActiveNode {
             return Ok(());
         };
         let begins = !self.hosts.contains_key(&host);
-        let seen = self.hosts.entry(host).or_insert(Seen { since: now, what: String::new(), exempt });
+        let seen =
+            self.hosts.entry(host).or_insert(Seen { since: now, what: String::new(), exempt });
         (seen.what, seen.exempt) = (what, exempt);
         self.activations += u64::from(begins);
         self.apart += u64::from(begins && self.hosts.values().any(|h| h.exempt));

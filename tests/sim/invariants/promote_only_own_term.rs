@@ -72,7 +72,12 @@ impl PromoteOnlyOwnTerm {
     }
 }
 
-fn entitled(host: usize, running: &Running, token: Option<Token>, what: &str) -> Result<(), String> {
+fn entitled(
+    host: usize,
+    running: &Running,
+    token: Option<Token>,
+    what: &str,
+) -> Result<(), String> {
     let position = running.node.replica().position();
     let record = running.node.machine().truth().activation();
     let own = |a: &raftctl::core::state::Activation| {

@@ -14,12 +14,7 @@ pub struct ReleasedOnlyAfterStopped {
 
 impl ReleasedOnlyAfterStopped {
     /// The node on `host` announces `release`; what of it runs there.
-    pub fn says(
-        &self,
-        host: usize,
-        release: &Release,
-        runs: Option<String>,
-    ) -> Result<(), String> {
+    pub fn says(&self, host: usize, release: &Release, runs: Option<String>) -> Result<(), String> {
         let Some(what) = runs else { return Ok(()) };
         Err(format!(
             "released_only_after_stopped: host {host} says that token {} is released, and has \

@@ -23,14 +23,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 impl Helper {
     pub(super) fn new(process: u64, began: Instant) -> Helper {
-        Helper {
-            process,
-            began,
-            fenced_at: None,
-            demoting: None,
-            announce_at: began,
-            over: false,
-        }
+        Helper { process, began, fenced_at: None, demoting: None, announce_at: began, over: false }
     }
 }
 

@@ -95,8 +95,14 @@ pub struct Script {
 /// A call to PID 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    Start { process: u64, number: u64 },
-    Stop { process: u64, number: u64 },
+    Start {
+        process: u64,
+        number: u64,
+    },
+    Stop {
+        process: u64,
+        number: u64,
+    },
     /// What runs after the agent makes sure.
     StopAfter,
     Fence,
@@ -120,35 +126,63 @@ pub enum Step {
     Call(Call),
     /// Look at all jobs.
     Pump,
-    MemberEnds { member: usize, serial: u64 },
-    ScriptEnds { serial: u64 },
+    MemberEnds {
+        member: usize,
+        serial: u64,
+    },
+    ScriptEnds {
+        serial: u64,
+    },
     /// The fence unit has done its work.
     Fenced,
-    JobTimeout { serial: u64 },
+    JobTimeout {
+        serial: u64,
+    },
     /// A report that was lost is made up for by looking.
-    Poll { process: u64, number: u64, start: bool },
+    Poll {
+        process: u64,
+        number: u64,
+        start: bool,
+    },
     /// PID 1 sees that the agent's process has ended.
-    Noticed { process: u64 },
+    Noticed {
+        process: u64,
+    },
     Helper,
     StartAgent,
     /// `TimeoutStopSec=` of the service.
-    KillAgent { process: u64 },
+    KillAgent {
+        process: u64,
+    },
 }
 
 /// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Out {
     Later(Duration, Step),
-    Report { process: u64, report: Report, after: Duration },
-    Acted { process: u64, number: u64 },
+    Report {
+        process: u64,
+        report: Report,
+        after: Duration,
+    },
+    Acted {
+        process: u64,
+        number: u64,
+    },
     /// Start the agent's process.
     StartAgent,
     /// SIGTERM.
-    Terminate { process: u64 },
+    Terminate {
+        process: u64,
+    },
     /// SIGKILL.
-    Kill { process: u64 },
+    Kill {
+        process: u64,
+    },
     /// What runs after the agent says that this run is over.
-    Announce { process: u64 },
+    Announce {
+        process: u64,
+    },
     /// The target really started, by this authority.
     TargetStarted(Grant),
     ScriptStarted(Script),
