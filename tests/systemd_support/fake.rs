@@ -43,6 +43,8 @@ struct State {
     runs: u8,
     /// How often the properties of the leader target were asked for.
     looks: watch::Sender<u64>,
+    /// How often somebody subscribed.
+    subscriptions: watch::Sender<u64>,
 }
 
 /// The fake. Dropping it ends its connection.
@@ -134,6 +136,12 @@ impl Fake {
     pub async fn looked(&self) {
         let mut looks = self.state.lock().unwrap().looks.subscribe();
         let _ = within("look", looks.wait_for(|&looks| looks > 0)).await.unwrap();
+    }
+
+    /// Waits until somebody has subscribed this often.
+    pub async fn subscribed(&self, times: u64) {
+        let mut subscriptions = self.state.lock().unwrap().subscriptions.subscribe();
+        let _ = within("subscription", subscriptions.wait_for(|&n| n >= times)).await.unwrap();
     }
 
     /// The next wish, whatever it is about.
@@ -265,7 +273,10 @@ async fn serve(
         let header = message.header();
         let member = header.member().unwrap().to_string();
         match member.as_str() {
-            "Subscribe" => connection.reply(&header, &()).await.unwrap(),
+            "Subscribe" => {
+                connection.reply(&header, &()).await.unwrap();
+                state.lock().unwrap().subscriptions.send_modify(|times| *times += 1);
+            }
             "GetAll" => {
                 let path = header.path().unwrap().to_string();
                 let found = properties(&state, &path);
