@@ -163,6 +163,11 @@ impl Fake {
         self.connection.reply(&header, &(path(&job_path(job.number)),)).await.unwrap();
     }
 
+    /// Answers a call that has no result.
+    pub async fn acknowledge(&self, call: &Call) {
+        self.connection.reply(&call.message.header(), &()).await.unwrap();
+    }
+
     pub async fn refuse(&self, call: &Call, error: &'static str) {
         let header = call.message.header();
         self.connection.reply_error(&header, error, &("the fake says no",)).await.unwrap();
@@ -263,6 +268,15 @@ async fn serve(
             }
             "StartUnit" | "StopUnit" => {
                 let (unit, mode) = message.body().deserialize().unwrap();
+                let call = Call { method: member, unit, mode, message: message.clone() };
+                if calls.send(call).await.is_err() {
+                    return;
+                }
+            }
+            "KillUnit" => {
+                let (unit, whom, signal): (String, String, i32) =
+                    message.body().deserialize().unwrap();
+                let mode = format!("{whom} {signal}");
                 let call = Call { method: member, unit, mode, message: message.clone() };
                 if calls.send(call).await.is_err() {
                     return;
