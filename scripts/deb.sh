@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the package into target/deb. DEB_PROFILE=dev packs a debug build, in seconds, for tests.
+# Builds the package into target/deb, or into DEB_OUTPUT. DEB_PROFILE=dev packs a debug build, in
+# seconds, for tests; DEB_PROGRAMS=DIRECTORY packs what is built there.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -15,9 +16,13 @@ done
 CARGO=$(command -v "$CARGO")
 export CARGO
 export CARGO_HOME="${CARGO_HOME:-$HOME/.cargo}" RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}"
-mkdir -p "$target/deb"
-DEB_OUTPUT=$(realpath "$target/deb")
+DEB_OUTPUT="${DEB_OUTPUT:-$target/deb}"
+mkdir -p "$DEB_OUTPUT"
+DEB_OUTPUT=$(realpath "$DEB_OUTPUT")
 export DEB_OUTPUT DEB_PROFILE="${DEB_PROFILE:-release}"
+# One at a time: debhelper works in debian/.
+exec 9>"$target/deb.lock"
+flock 9
 rm -f "$DEB_OUTPUT"/raftctl_*
 name="$DEB_OUTPUT/raftctl_$(dpkg-parsechangelog -S Version)_$(dpkg --print-architecture)"
 dpkg-buildpackage -us -uc -b \

@@ -10,6 +10,10 @@ need_build_tools
 needs=(
     "node nodejs event scripts written in JavaScript"
     "busctl systemd the private socket, spoken to by another D-Bus implementation"
+    "dpkg-buildpackage dpkg-dev the Debian package"
+    "dh debhelper the Debian package"
+    "fakeroot fakeroot the Debian package"
+    "lintian lintian the rules of Debian for the package"
     "ip iproute2 nodes cut off from each other, in network namespaces"
     "systemd-nspawn systemd-container real systemd hosts"
     "nft nftables hosts cut off from each other"

@@ -294,6 +294,19 @@ pub const SCRIPT_GROUP_POLL: Duration = Duration::from_millis(50);
 /// file system). At the limit: an error is logged and the next event goes on without it.
 pub const SCRIPT_KILL_WAIT: Duration = Duration::from_secs(2);
 
+/// Event scripts that could not be killed and are watched until they vanish. Until then it is not
+/// said that their event is over. At the limit: one more is not watched, and it is never said.
+pub const SCRIPTS_LEFT_MAX: usize = 8;
+
+/// Pause before the service manager is asked again to stop the unit of an event script.
+pub const EVENT_UNIT_RETRY: Duration = Duration::from_millis(250);
+
+/// Characters of the reason that an event script is told. At the limit: the script is not run.
+pub const EVENT_REASON_MAX_CHARS: usize = 80;
+
+/// Symbolic links on the way to an event script. At the limit: the script is not run.
+pub const SCRIPT_LINKS_MAX: usize = 16;
+
 /// Log lines waiting for a slow reader of stderr or of the log file.
 /// At the limit: lines are dropped and counted; the agent never waits.
 pub const LOG_QUEUE_LINES: usize = 8192;

@@ -10,11 +10,14 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
-use raftctl::events::{EventName, Finished, Occurrence, Outcome, Scripts, ScriptsConfig, start};
+use raftctl::events::{
+    Backend, EventName, Finished, Occurrence, Outcome, Scripts, ScriptsConfig, start,
+};
 use raftctl::limits;
 
 use EventName::{Candidate, Change, Follower, Leader, Learner};
@@ -32,6 +35,8 @@ struct Lab {
     scripts: BTreeMap<EventName, PathBuf>,
     timeout: Duration,
     kill_after: Duration,
+    demote_timeout: Duration,
+    fence_after: Option<Duration>,
     said: Fifo,
     gate: Fifo,
 }
@@ -41,7 +46,8 @@ impl Lab {
         let dir = tempfile::tempdir().unwrap();
         let (said, gate) = (Fifo::create(dir.path(), "said"), Fifo::create(dir.path(), "gate"));
         let scripts = BTreeMap::new();
-        Lab { dir, scripts, timeout: PATIENCE, kill_after: PATIENCE, said, gate }
+        let (timeout, kill_after, demote_timeout) = (PATIENCE, PATIENCE, PATIENCE * 6);
+        Lab { dir, scripts, timeout, kill_after, demote_timeout, fence_after: None, said, gate }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -74,7 +80,19 @@ impl Lab {
     fn start(&self) -> Scripts {
         let (scripts, cluster, node) = (self.scripts.clone(), "blue".into(), "n1".into());
         let (timeout, kill_after) = (self.timeout, self.kill_after);
-        start(ScriptsConfig { scripts, timeout, kill_after, cluster, node }).unwrap()
+        let Lab { demote_timeout, fence_after, .. } = *self;
+        let backend = Backend::Process;
+        start(ScriptsConfig {
+            scripts,
+            timeout,
+            kill_after,
+            demote_timeout,
+            fence_after,
+            backend,
+            cluster,
+            node,
+        })
+        .unwrap()
     }
 
     #[track_caller]
@@ -137,6 +155,7 @@ fn wait_readable(file: &File, deadline: Instant) {
 
 fn occurrence(event: EventName, token: u64) -> Occurrence {
     Occurrence {
+        number: 0,
         event,
         role: event.as_str(),
         old_role: "starting",
@@ -151,8 +170,28 @@ fn occurrence(event: EventName, token: u64) -> Occurrence {
 
 fn submit(scripts: &Scripts, events: &[(EventName, u64)]) {
     for (event, token) in events {
-        scripts.submit(occurrence(*event, *token));
+        scripts.submit(Occurrence { number: next_number(), ..occurrence(*event, *token) });
     }
+}
+
+/// Consequences have rising numbers; gaps do not matter.
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Submits consequences, numbered from `first`.
+fn submit_numbered(scripts: &Scripts, first: u64, events: &[EventName]) {
+    for (number, event) in (first..).zip(events) {
+        scripts.submit(Occurrence { number, ..occurrence(*event, 1) });
+    }
+}
+
+/// Up to which number consequences are over, once that is at least `number`.
+#[track_caller]
+fn over(scripts: &Scripts, number: u64) -> u64 {
+    let mut over = scripts.over();
+    block_on(async { *over.wait_for(|over| *over >= number).await.unwrap() })
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -627,6 +666,118 @@ fn without_scripts_everything_is_a_no_op() {
     submit(&scripts, &[(Leader, 1), (Follower, 1)]);
     assert!(scripts.status().borrow().last.is_none());
     block_on(scripts.stop(PATIENCE));
+}
+
+// What is over.
+
+#[test]
+fn without_scripts_a_consequence_is_over_at_once() {
+    let scripts = Lab::new().start();
+    let told = scripts.over();
+    assert_eq!(*told.borrow(), 0);
+    submit_numbered(&scripts, 1, &[Leader, Follower]);
+    assert_eq!(*told.borrow(), 2);
+}
+
+#[test]
+fn a_demotion_is_over_when_the_leader_script_and_its_own_have_ended() {
+    let mut lab = Lab::new();
+    lab.script(Leader, "say up; wait_gate");
+    lab.script(Follower, "say down; wait_gate");
+    let scripts = lab.start();
+    let told = scripts.over();
+    submit_numbered(&scripts, 1, &[Leader]);
+    lab.hears(&["up"]);
+    submit_numbered(&scripts, 2, &[Follower, Candidate]);
+    assert_eq!(*told.borrow(), 0, "the leader script runs, the follower script waits");
+    lab.open_gate();
+    lab.hears(&["down"]);
+    assert_eq!(*told.borrow(), 1, "the follower script runs");
+    lab.open_gate();
+    // For a candidate there is no script.
+    assert_eq!(over(&scripts, 3), 3);
+}
+
+#[test]
+fn what_is_coalesced_or_cannot_be_started_is_over() {
+    let mut lab = Lab::new();
+    lab.script(Candidate, "say $1; wait_gate");
+    lab.scripts.insert(Follower, "/nonexistent/script".into());
+    let scripts = lab.start();
+    submit_numbered(&scripts, 1, &[Candidate]);
+    lab.hears(&["candidate"]);
+    submit_numbered(&scripts, 2, &[Learner, Leader, Follower]);
+    assert_eq!(*scripts.over().borrow(), 0);
+    lab.open_gate();
+    assert_eq!(over(&scripts, 4), 4);
+    assert!(matches!(finished(&scripts, 2).outcome, Outcome::NotStarted(_)));
+}
+
+// A demotion does not wait for ever.
+
+#[test]
+fn a_script_in_the_way_of_a_demotion_gets_a_third_of_its_time() {
+    let third = Duration::from_millis(400);
+    for (body, expect_kill) in [
+        ("trap 'exit 0' TERM; say up; while :; do wait_gate; done", false),
+        ("trap '' TERM; say up; while :; do wait_gate; done", true),
+    ] {
+        let mut lab = Lab::new();
+        lab.demote_timeout = 3 * third;
+        lab.script(Leader, body);
+        lab.script(Follower, "say down");
+        let scripts = lab.start();
+        submit_numbered(&scripts, 1, &[Leader]);
+        lab.hears(&["up"]);
+        let begun = Instant::now();
+        submit_numbered(&scripts, 2, &[Follower]);
+        let ended = finished(&scripts, 1);
+        let took = begun.elapsed();
+        let outcome = &ended.outcome;
+        assert!(matches!(outcome, Outcome::MadeWay { killed } if *killed == expect_kill));
+        assert!(took >= third * if expect_kill { 2 } else { 1 }, "{took:?}");
+        lab.hears(&["down"]);
+        assert_eq!(over(&scripts, 2), 2);
+    }
+}
+
+#[test]
+fn a_demotion_that_is_over_hurries_nobody() {
+    let mut lab = Lab::new();
+    lab.demote_timeout = Duration::from_millis(30);
+    lab.script(Leader, "say up; sleep 0.2; say done");
+    lab.script(Follower, "say down");
+    let scripts = lab.start();
+    for number in [1, 3] {
+        submit_numbered(&scripts, number, &[Leader]);
+        lab.hears(&["up", "done"]);
+        submit_numbered(&scripts, number + 1, &[Follower]);
+        lab.hears(&["down"]);
+        assert_eq!(over(&scripts, number + 1), number + 1);
+    }
+}
+
+#[test]
+fn the_script_of_a_demotion_is_told_and_ends_before_the_fence() {
+    let mut lab = Lab::new();
+    lab.demote_timeout = Duration::from_millis(1500);
+    lab.fence_after = Some(Duration::from_millis(1200));
+    lab.script(Leader, "say up");
+    lab.script(Follower, "trap '' TERM; say $RAFTCTL_DEADLINE_USEC; while :; do wait_gate; done");
+    let scripts = lab.start();
+    submit_numbered(&scripts, 1, &[Leader]);
+    lab.hears(&["up"]);
+    finished(&scripts, 1);
+    let begun = since_1970_usec();
+    submit_numbered(&scripts, 2, &[Follower]);
+    let told: u128 = lab.said.line().parse().unwrap();
+    // A fifth before the fence, so that SIGTERM can work.
+    assert!(told >= begun && told - begun <= 1_200_000, "{begun} {told}");
+    let ended = finished(&scripts, 2);
+    assert!(matches!(ended.outcome, Outcome::TimedOut { killed: true }), "{:?}", ended.outcome);
+    assert!(ended.duration >= Duration::from_millis(900), "{:?}", ended.duration);
+    assert!(ended.duration < PATIENCE, "the configured limit is far away");
+    assert_eq!(over(&scripts, 2), 2);
 }
 
 // Stop.

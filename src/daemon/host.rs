@@ -1,13 +1,17 @@
 //! The host under the agent: who enforces an activation, the surfaces that carry out the
 //! authority's orders, and what logind says, as events for the driver.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::error::SetupError;
+use super::units::SystemdUnits;
 use crate::config::{self, Config, OnDemoteTimeout, TICK};
-use crate::core::authority::{Enforcement, Order, Phase, Timing};
+use crate::core::authority::{Enforcement, FENCE_LEAD, Order, Phase, Timing};
+use crate::events::Backend;
+use crate::events::unit::UnitRunner;
 use crate::node::event::Event;
 use crate::node::handle::NodeHandle;
 use crate::node::status::{NodeStatus, Role};
@@ -92,6 +96,32 @@ pub(super) fn start(
         }
     });
     Ok(Some(host))
+}
+
+/// Who runs the event scripts: the service manager, as root, where it is the host.
+pub(super) fn scripts_backend(config: &Config, host: Option<&HostHandle>) -> Backend {
+    let Some(host) = host else { return Backend::Process };
+    let units = Arc::new(SystemdUnits(host.manager().clone()));
+    let directory = config.node.runtime_directory.clone();
+    Backend::Unit(UnitRunner::new(config.node.name.clone(), directory, units))
+}
+
+/// When a demotion that was not planned is fenced, after it began.
+pub(super) fn fence_after(config: &Config, timing: &Timing) -> Option<Duration> {
+    let after = config.authority.demote_timeout.saturating_sub(FENCE_LEAD);
+    (timing.enforcement == Enforcement::Bounded).then_some(after)
+}
+
+/// Tells the driver which consequences are over.
+pub(super) fn follow_scripts(mut over: watch::Receiver<u64>, events: mpsc::Sender<Event>) {
+    tokio::spawn(async move {
+        while over.changed().await.is_ok() {
+            let number = *over.borrow_and_update();
+            if events.send(Event::Acted { number }).await.is_err() {
+                return;
+            }
+        }
+    });
 }
 
 /// Orders go to the host, if there is one.

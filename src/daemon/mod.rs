@@ -9,6 +9,7 @@ mod logging;
 mod reload;
 mod setup;
 mod supervisor;
+mod units;
 
 use std::io::Write as _;
 use std::path::PathBuf;

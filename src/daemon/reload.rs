@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::error::SetupError;
 use super::logging::Level;
-use super::setup::scripts_config;
+use super::setup::{Running, scripts_config};
 use crate::config::Config;
 use crate::config::keys::Key;
 use crate::events::Scripts;
@@ -28,6 +28,8 @@ pub(super) struct Reload {
     pub(super) level: Level,
     /// The event scripts.
     pub(super) scripts: Arc<Scripts>,
+    /// What no file can change.
+    pub(super) running: Running,
 }
 
 /// Reloads at every SIGHUP.
@@ -75,7 +77,7 @@ impl Reload {
         self.config.events = new.events;
         self.config.log.level = new.log.level;
         self.level.set(self.config.log.level);
-        if let Err(error) = self.scripts.reconfigure(scripts_config(&self.config)) {
+        if let Err(error) = self.scripts.reconfigure(scripts_config(&self.config, &self.running)) {
             tracing::error!("SIGHUP: cannot run event scripts: {error}");
         }
         for d in &live {

@@ -4,7 +4,7 @@
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::Backlog;
 use tokio::sync::{mpsc, oneshot};
@@ -20,12 +20,12 @@ use crate::core::state::ClusterState;
 use crate::core::{Incarnation, Invocation};
 use crate::dbus::describe::Describe;
 use crate::dbus::private;
-use crate::events::{self, Occurrence, Scripts, ScriptsConfig};
+use crate::events::{self, Backend, Occurrence, Scripts, ScriptsConfig};
 use crate::exit::Exit;
 use crate::limits;
 use crate::node::disk::DiskWorker;
 use crate::node::driver::{Driver, Surfaces};
-use crate::node::event::{Consequence, Event};
+use crate::node::event::Consequence;
 use crate::node::handle::NodeHandle;
 use crate::node::machine::ClusterMachine;
 use crate::node::status::NodeStatus;
@@ -210,8 +210,6 @@ pub(super) fn serve(
         let transport =
             transport::start(listener, identity, other_members(config), known, events, process)
                 .map_err(SetupError::System)?;
-        let scripts = events::start(scripts_config(config))?;
-        let scripts = Arc::new(scripts);
         let notifier = Notifier::from_env().unwrap_or_else(|error| {
             tracing::warn!("cannot reach the service manager at NOTIFY_SOCKET: {error}, ignoring");
             Notifier::default()
@@ -222,15 +220,21 @@ pub(super) fn serve(
         host::log_enforcement(config, &timing);
         let on_host = host::start(config, &timing, &outside)?;
         let has_host = on_host.is_some();
-        let surfaces =
-            surfaces(Arc::clone(&scripts), outside.clone(), host::orders(on_host), pinger);
+        let running = Running {
+            backend: host::scripts_backend(config, on_host.as_ref()),
+            fence_after: host::fence_after(config, &timing),
+        };
+        let scripts = Arc::new(events::start(scripts_config(config, &running))?);
+        host::follow_scripts(scripts.over(), outside.clone());
+        let surfaces = surfaces(Arc::clone(&scripts), host::orders(on_host), pinger);
         let driver = Driver::new(node, worker, transport, peers, reports, surfaces);
         let (driver, handle) = driver.map_err(SetupError::System)?;
         if has_host {
             host::watch_host(config, handle.clone(), outside.clone())?;
         }
         let stop_bus = serve_bus(bus, handle.clone())?;
-        let reload = Reload { config: config.clone(), read, level, scripts: scripts.clone() };
+        let reload =
+            Reload { config: config.clone(), read, level, scripts: scripts.clone(), running };
         let reloading = reload::on_hangup(reload, notifier.clone(), handle.clone())?;
         let stopping = supervisor::stop_on_signal(handle.clone(), notifier.clone())?;
         let (name, address) = (&config.node.name, &config.node.listen);
@@ -275,28 +279,33 @@ fn other_members(config: &Config) -> Vec<Peer> {
     others.map(|m| Peer { id: m.id, name: m.name.clone(), address: m.address.clone() }).collect()
 }
 
+/// What the scripts depend on that no file can change while the agent runs.
+pub(super) struct Running {
+    /// Who runs them.
+    pub(super) backend: Backend,
+    /// When a demotion is fenced.
+    pub(super) fence_after: Option<Duration>,
+}
+
 /// What the scripts of this node are.
-pub(super) fn scripts_config(config: &Config) -> ScriptsConfig {
+pub(super) fn scripts_config(config: &Config, running: &Running) -> ScriptsConfig {
     ScriptsConfig {
         scripts: config.events.scripts.clone(),
         timeout: config.events.timeout,
         kill_after: config.events.kill_after,
+        demote_timeout: config.authority.demote_timeout,
+        fence_after: running.fence_after,
+        backend: running.backend.clone(),
         cluster: config.cluster.name.clone(),
         node: config.node.name.to_string(),
     }
 }
 
-fn surfaces(
-    scripts: Arc<Scripts>,
-    acted: mpsc::Sender<Event>,
-    order: OrderSink,
-    mut pinger: Pinger,
-) -> Surfaces {
+fn surfaces(scripts: Arc<Scripts>, order: OrderSink, mut pinger: Pinger) -> Surfaces {
     Surfaces {
         order,
         act: Box::new(move |consequence, status| {
             scripts.submit(occurrence(consequence, status));
-            let _ = acted.try_send(Event::Acted { number: consequence.number });
         }),
         describe: |status| Describe::from(status).to_json(),
         ping: Box::new(move |now, until| {
@@ -317,6 +326,7 @@ fn occurrence(consequence: &Consequence, status: &NodeStatus) -> Occurrence {
     let leader = status.leader_member();
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Occurrence {
+        number: consequence.number,
         event: consequence.script.event,
         role: consequence.script.role,
         old_role: consequence.script.old_role,

@@ -88,4 +88,25 @@ pub enum ScriptError {
         #[source]
         source: io::Error,
     },
+    /// The file that tells the unit's program what happened could not be written.
+    #[error("event script {path:?} not run: cannot write {file:?}")]
+    EventFile {
+        /// The script.
+        path: PathBuf,
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The service manager refused.
+    #[error("event script {path:?} not run: the service manager did not start {unit}: {why}")]
+    Refused {
+        /// The script.
+        path: PathBuf,
+        /// The unit.
+        unit: String,
+        /// What the service manager said.
+        why: String,
+    },
 }

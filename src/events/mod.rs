@@ -1,26 +1,33 @@
 //! Event scripts: programs of the user, run when the role of this node changes.
 //!
 //! Owns a thread of its own on which scripts are started, fed, watched and, if they take too long,
-//! ended. This is the *process* backend: scripts are children of the agent.
+//! ended: as children of the agent ([`Backend::Process`]), or as root by the service manager
+//! ([`Backend::Unit`]).
 //!
 //! Guarantees (`docs/adr/0005-event-scripts.md` says why):
 //! - one script at a time, in the order of events, coalesced to the newest state (`queue.rs`);
 //! - a `leader` script that was started is followed by a `follower` script before another `leader`
 //!   script starts, and a `leader` script never starts when its leadership is known to be over;
+//! - [`Scripts::over`] says which consequences are over, and never too early: what could not be
+//!   killed is not over;
 //! - whatever a script does (fail, hang, fork, print without end, not exist), [`Scripts::submit`]
 //!   returns at once and memory stays bounded.
 //!
 //! Does not: decide which events happen (`core::role` does), retry a failed script, or look after
-//! processes that left the script's process group.
+//! processes that left the script's process group (a unit's control group nobody can leave).
 
 mod error;
+pub mod event_file;
 mod group;
 mod output;
-mod payload;
+mod patience;
+pub mod payload;
 mod process;
+pub mod program;
 mod queue;
 mod runner;
 mod status;
+pub mod unit;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,8 +43,9 @@ pub use error::{ScriptError, StartError};
 pub use status::{Finished, Outcome, Running, ScriptsStatus};
 
 use crate::limits;
-use process::Stop;
+use patience::{Orders, Stop};
 use queue::Queue;
+use unit::UnitRunner;
 
 /// What to run, and for how long.
 #[derive(Clone, Debug)]
@@ -48,15 +56,34 @@ pub struct ScriptsConfig {
     pub timeout: Duration,
     /// How long it may take after SIGTERM until its process group gets SIGKILL.
     pub kill_after: Duration,
+    /// How long a demotion may take as a whole (D). A script that a demotion waits for gets SIGTERM
+    /// after a third of it, and SIGKILL after another.
+    pub demote_timeout: Duration,
+    /// How long after the begin of a demotion the host is fenced; `None` if it never is. The
+    /// `follower` script of a demotion has to end before.
+    pub fence_after: Option<Duration>,
+    /// Who runs the scripts.
+    pub backend: Backend,
     /// Name of the cluster, as the scripts are told.
     pub cluster: String,
     /// Name of this node, as the scripts are told.
     pub node: String,
 }
 
+/// Who runs the scripts.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// The agent, as its children.
+    Process,
+    /// The service manager, as root: `raftctl-event@NODE:EVENT.service`.
+    Unit(UnitRunner),
+}
+
 /// One thing that happened, as the scripts are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occurrence {
+    /// Number of the consequence, always rising; what [`Scripts::over`] says.
+    pub number: u64,
     /// The event; `change` is implied by every other and need not be submitted.
     pub event: EventName,
     /// The role that the event speaks of.
@@ -83,6 +110,7 @@ pub struct Occurrence {
 pub struct Scripts {
     shared: Arc<Shared>,
     status: watch::Receiver<ScriptsStatus>,
+    over: watch::Receiver<u64>,
     runner: Mutex<State>,
 }
 
@@ -109,13 +137,28 @@ struct Shared {
     queue: Mutex<Queue>,
     /// The queue has something to take, or the runner shall stop.
     wake: Notify,
-    /// Set once, when the agent stops.
-    stop: watch::Sender<Option<Stop>>,
+    /// What brings the limits of a running script forward.
+    orders: watch::Sender<Orders>,
+    /// Up to which number consequences are over.
+    over: watch::Sender<u64>,
 }
 
 impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect(NOT_POISONED)
+    /// Changes the queue, and says what follows from it while nobody else can: numbers never fall.
+    fn change<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
+        let mut queue = self.queue.lock().expect(NOT_POISONED);
+        let changed = change(&mut queue);
+        let over = queue.over();
+        self.over.send_if_modified(|known| over > std::mem::replace(known, over.max(*known)));
+        let is_due = queue.demotion_is_due();
+        self.orders.send_if_modified(|orders| {
+            let differs = orders.demotion.is_some() != is_due;
+            if differs {
+                orders.demotion = is_due.then(Instant::now);
+            }
+            differs
+        });
+        changed
     }
 
     fn config(&self) -> Arc<ScriptsConfig> {
@@ -129,14 +172,16 @@ impl Shared {
 /// If the thread or its runtime cannot be created. A script that is missing or cannot be run is no
 /// error here; it is logged when its event happens.
 pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
-    let (publish, status) = watch::channel(ScriptsStatus::default());
     let shared = Arc::new(Shared {
         config: Mutex::new(Arc::new(config)),
         queue: Mutex::new(Queue::default()),
         wake: Notify::new(),
-        stop: watch::Sender::new(None),
+        orders: watch::Sender::new(Orders::default()),
+        over: watch::Sender::new(0),
     });
-    let scripts = Scripts { shared, status, runner: Mutex::new(State::Idle(publish)) };
+    let over = shared.over.subscribe();
+    let (publish, status) = watch::channel(ScriptsStatus::default());
+    let scripts = Scripts { shared, status, over, runner: Mutex::new(State::Idle(publish)) };
     scripts.start_if_needed()?;
     Ok(scripts)
 }
@@ -145,6 +190,7 @@ pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
 fn spawn(shared: Arc<Shared>, publish: watch::Sender<ScriptsStatus>) -> Result<Runner, StartError> {
     let (ready, is_ready) = mpsc::sync_channel(1);
     let (finish, done) = oneshot::channel();
+    let theirs = Arc::clone(&shared);
     let thread = std::thread::Builder::new()
         .name("events".into())
         .spawn(move || {
@@ -154,7 +200,7 @@ fn spawn(shared: Arc<Shared>, publish: watch::Sender<ScriptsStatus>) -> Result<R
             match runtime {
                 Ok(runtime) => {
                     let _ = ready.send(Ok(()));
-                    runtime.block_on(runner::run(shared, publish));
+                    runtime.block_on(runner::run(theirs, publish));
                     let _ = finish.send(());
                 }
                 Err(error) => {
@@ -173,9 +219,11 @@ impl Scripts {
     /// kept, and before it the demotion of a `leader` script that was started.
     pub fn submit(&self, occurrence: Occurrence) {
         if !matches!(*self.state(), State::Runs(_)) {
+            let number = occurrence.number;
+            self.shared.over.send_if_modified(|over| number > std::mem::replace(over, number));
             return;
         }
-        self.shared.queue().submit(occurrence);
+        self.shared.change(|queue| queue.submit(occurrence));
         self.shared.wake.notify_one();
     }
 
@@ -203,6 +251,13 @@ impl Scripts {
         self.runner.lock().expect(NOT_POISONED)
     }
 
+    /// The highest number N such that every consequence up to N is over: its scripts have run to
+    /// their end, or will never run. It is known before [`Scripts::submit`] returns if nothing is
+    /// to be run. Intermediate values may be skipped, the newest never is.
+    pub fn over(&self) -> watch::Receiver<u64> {
+        self.over.clone()
+    }
+
     /// What runs now and how the last script ended; intermediate values may be skipped.
     pub fn status(&self) -> watch::Receiver<ScriptsStatus> {
         self.status.clone()
@@ -227,8 +282,9 @@ impl Scripts {
 
     fn begin_stop(&self, deadline: Duration) {
         let begun = Instant::now();
-        self.shared.queue().stop();
-        self.shared.stop.send_replace(Some(Stop::new(begun, deadline)));
+        self.shared.change(Queue::stop);
+        let stop = Some(Stop::new(begun, deadline));
+        self.shared.orders.send_modify(|orders| orders.stop = stop);
         self.shared.wake.notify_one();
     }
 }

@@ -7,25 +7,48 @@
 use std::time::Duration;
 
 use super::Occurrence;
+use crate::limits::EVENT_REASON_MAX_CHARS;
 
 /// Program search path of every script. The agent's own is not passed on.
-pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Locale of every script.
 const LANG: &str = "C.UTF-8";
+
+/// How many facts there are.
+pub(super) const FACTS: usize = 13;
+
+/// What a reason may have beside letters, digits and spaces: nothing that means something to a
+/// shell.
+pub(super) const REASON_SIGNS: &str = ",.:-_/";
+
+/// Whether a reason may have this character.
+pub(super) fn is_of_reason(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == ' ' || REASON_SIGNS.contains(c)
+}
+
+/// A reason of ours as the scripts are told: whatever it says, it must not keep them from running.
+fn plain(reason: &str) -> String {
+    let reason = reason.trim_start_matches('-').chars().take(EVENT_REASON_MAX_CHARS);
+    reason.map(|c| if is_of_reason(c) { c } else { '_' }).collect()
+}
 
 /// An occurrence with the number that tells its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Numbered {
     /// Rises with every event of one run of the agent; events that were replaced leave gaps.
     pub(super) sequence: u64,
+    /// Number of the first consequence that its scripts stand for: its own, or that of a demotion
+    /// which it replaced.
+    pub(super) stands_for: u64,
     /// What happened.
     pub(super) occurrence: Occurrence,
 }
 
 /// What one script is told.
-pub(super) struct Payload {
-    facts: [(&'static str, String); 13],
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    pub(super) facts: [(&'static str, String); FACTS],
 }
 
 impl Payload {
@@ -51,15 +74,20 @@ impl Payload {
             ("TERM", what.term.to_string()),
             ("TOKEN", what.token.map(|token| token.to_string()).unwrap_or_default()),
             ("SEQUENCE", told.sequence.to_string()),
-            ("REASON", what.reason.to_owned()),
+            ("REASON", plain(what.reason)),
             ("TIMESTAMP_USEC", what.timestamp_usec.to_string()),
             ("DEADLINE_USEC", deadline.as_micros().to_string()),
         ];
         Payload { facts }
     }
 
+    /// The arguments of every script: event, role, cluster.
+    pub fn arguments(&self) -> [&str; 3] {
+        [0, 1, 3].map(|at| self.facts[at].1.as_str())
+    }
+
     /// The whole environment.
-    pub(super) fn environment(&self) -> impl Iterator<Item = (String, &str)> {
+    pub fn environment(&self) -> impl Iterator<Item = (String, &str)> {
         let fixed = [("PATH", PATH), ("LANG", LANG)];
         let fixed = fixed.into_iter().map(|(name, value)| (name.to_owned(), value));
         let facts = self.facts.iter();
@@ -67,7 +95,7 @@ impl Payload {
     }
 
     /// The JSON object, in one line.
-    pub(super) fn input(&self) -> Vec<u8> {
+    pub fn input(&self) -> Vec<u8> {
         let entries = self.facts.iter();
         let entries = entries.map(|(name, value)| (name.to_lowercase(), value.as_str().into()));
         let object: serde_json::Map<String, serde_json::Value> = entries.collect();

@@ -1,111 +1,193 @@
 //! The loop of the scripts' thread: take an event, run its scripts, say how they ended.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::patience::{Cause, Part, Patience};
 use super::payload::{Numbered, Payload};
-use super::process::{Patience, Process};
+use super::process::Process;
 use super::status::{Finished, Outcome, Running, ScriptsStatus};
-use super::{EventName, ScriptsConfig, Shared};
+use super::{Backend, EventName, ScriptError, ScriptsConfig, Shared};
 
 /// Runs scripts until the handle says stop and nothing is due any more.
 pub(super) async fn run(shared: Arc<Shared>, status: watch::Sender<ScriptsStatus>) {
-    let mut runner = Runner { config: shared.config(), shared, status };
+    let config = shared.config();
+    let patience = patience_of(&config, &shared);
+    let mut runner = Runner { config, shared, status, patience, begun: false };
     loop {
-        let (told, stopping, coalesced) = {
-            let mut queue = runner.shared.queue();
-            (queue.take(), queue.is_stopping(), queue.coalesced())
-        };
+        let (told, stopping, coalesced) =
+            runner.shared.change(|queue| (queue.take(), queue.is_stopping(), queue.coalesced()));
         runner
             .status
             .send_if_modified(|s| std::mem::replace(&mut s.coalesced, coalesced) != coalesced);
         match told {
-            Some(told) => runner.run_event(&told).await,
+            Some(told) => {
+                let left = runner.run_event(&told).await;
+                runner.settle(left);
+            }
             None if stopping => break,
             None => runner.shared.wake.notified().await,
         }
     }
 }
 
+/// Resolves when what could not be killed is gone.
+pub(super) type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How one script ended.
+pub(super) struct Ended {
+    /// The outcome.
+    pub(super) outcome: Outcome,
+    /// From start to end.
+    pub(super) duration: Duration,
+    /// The beginning of what it wrote.
+    pub(super) output: Vec<u8>,
+    /// Bytes that it wrote beyond that.
+    pub(super) discarded_bytes: u64,
+    /// What is still there of it.
+    pub(super) left: Option<Gone>,
+}
+
+impl Ended {
+    /// One without output, and nothing is left of it.
+    pub(super) fn plain(outcome: Outcome, duration: Duration) -> Ended {
+        Ended { outcome, duration, output: Vec::new(), discarded_bytes: 0, left: None }
+    }
+}
+
 struct Runner {
-    /// What was configured when the event was taken.
     config: Arc<ScriptsConfig>,
     shared: Arc<Shared>,
     status: watch::Sender<ScriptsStatus>,
+    patience: Patience,
+    /// A script was run, or tried to.
+    begun: bool,
 }
 
 impl Runner {
     /// Runs the script of the event, AFTER it the `change` script. The two are one unit: `change`
     /// runs even if the event is over by then, so that for this script, too, every leader is
-    /// followed by a follower.
-    async fn run_event(&mut self, told: &Numbered) {
+    /// followed by a follower. Returns what could not be killed.
+    async fn run_event(&mut self, told: &Numbered) -> Vec<Gone> {
         self.config = self.shared.config();
+        self.patience = patience_of(&self.config, &self.shared);
         let own = told.occurrence.event;
+        let mut left = Vec::new();
         if own != EventName::Change {
-            self.run_script(own, told).await;
+            left.extend(self.run_script(own, told).await);
         }
-        self.run_script(EventName::Change, told).await;
+        left.extend(self.run_script(EventName::Change, told).await);
+        left
     }
 
-    async fn run_script(&mut self, event: EventName, told: &Numbered) {
-        let Some(script) = self.config.scripts.get(&event).cloned() else { return };
-        if self.shared.stop.borrow().is_some_and(|stop| stop.is_over()) {
-            let (event, script) = (event.as_str(), script.display());
-            tracing::error!(event, %script, "no time left before the agent stops, not running it");
+    /// The event is over, or it is when what was left behind is gone.
+    fn settle(&self, left: Vec<Gone>) {
+        if left.is_empty() {
+            self.shared.change(|queue| queue.finish());
             return;
+        }
+        let Some(number) = self.shared.change(|queue| queue.leave()) else {
+            tracing::error!("too many event scripts hang, their events will never count as over");
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            for gone in left {
+                gone.await;
+            }
+            shared.change(|queue| queue.vanish(number));
+        });
+    }
+
+    async fn run_script(&mut self, event: EventName, told: &Numbered) -> Vec<Gone> {
+        let Some(script) = self.config.scripts.get(&event).cloned() else { return Vec::new() };
+        let part = Part::of(told.occurrence.event);
+        let mut left = self.clear_away().await;
+        if let Some(cause) = self.patience.exhausted(part) {
+            let (event, script) = (event.as_str(), script.display());
+            let what = match cause {
+                Cause::Demotion => "a demotion is due",
+                Cause::Stop | Cause::Limit => "the agent stops",
+            };
+            tracing::error!(event, %script, "no time left since {what}, not running it");
+            return left;
         }
         let sequence = told.sequence;
         let begun = Instant::now();
-        let finished = match self.start(event, &script, told) {
-            Err(error) => Finished {
-                event,
-                script,
-                sequence,
-                outcome: Outcome::NotStarted(Arc::new(error)),
-                duration: begun.elapsed(),
-                output: Vec::new(),
-                discarded_bytes: 0,
-            },
-            Ok(process) => {
-                let pid = process.pid();
-                let running = Running { event, script: script.clone(), sequence, pid };
-                self.status.send_modify(|status| status.running = Some(running));
-                let demotion_waits = || self.shared.queue().has_demotion();
-                let ended = process.finish(self.patience(), demotion_waits).await;
-                let (outcome, duration, output) = ended;
-                let (output, discarded_bytes) = output.into_parts();
-                Finished { event, script, sequence, outcome, duration, output, discarded_bytes }
-            }
+        let ended = match self.run_to_end(event, &script, told, part).await {
+            Ok(ended) => ended,
+            Err(error) => Ended::plain(Outcome::NotStarted(Arc::new(error)), begun.elapsed()),
         };
+        let Ended { outcome, duration, output, discarded_bytes, left: behind } = ended;
+        left.extend(behind);
+        let finished =
+            Finished { event, script, sequence, outcome, duration, output, discarded_bytes };
         log(&finished);
         self.status.send_modify(|status| {
             status.running = None;
             status.finished += 1;
             status.last = Some(finished);
         });
+        left
     }
 
-    fn patience(&self) -> Patience {
-        let ScriptsConfig { timeout, kill_after, .. } = *self.config;
-        Patience { timeout, kill_after, stop: self.shared.stop.subscribe() }
-    }
-
-    fn start(
+    async fn run_to_end(
         &self,
         event: EventName,
         script: &Path,
         told: &Numbered,
-    ) -> Result<Process, super::ScriptError> {
+        part: Part,
+    ) -> Result<Ended, ScriptError> {
+        let payload = self.payload(event, told, part);
+        let patience = self.patience.clone();
+        let sequence = told.sequence;
+        let show = |pid| {
+            let running = Running { event, script: script.to_owned(), sequence, pid };
+            self.status.send_modify(|status| status.running = Some(running));
+        };
+        match &self.config.backend {
+            Backend::Process => {
+                let process = Process::start(script, &payload)?;
+                show(Some(process.pid()));
+                Ok(process.finish(patience, part).await)
+            }
+            Backend::Unit(units) => {
+                show(None);
+                units.run(event, script, &payload, patience, part).await
+            }
+        }
+    }
+
+    /// BEFORE the first script: ends what an earlier run of the agent may have left to the service
+    /// manager, so that no two scripts run beside each other.
+    async fn clear_away(&mut self) -> Vec<Gone> {
+        let Backend::Unit(units) = &self.config.backend else { return Vec::new() };
+        if std::mem::replace(&mut self.begun, true) {
+            return Vec::new();
+        }
+        units.clear_away(self.config.scripts.keys().copied()).await
+    }
+
+    fn payload(&self, event: EventName, told: &Numbered, part: Part) -> Payload {
         let ScriptsConfig { cluster, node, .. } = &*self.config;
-        let name = event.as_str();
         let now = Instant::now();
-        let rest = self.patience().deadline(now).saturating_duration_since(now);
-        let payload = Payload::new(told, name, cluster, node, since_1970() + rest);
-        Process::start(script, [name, told.occurrence.role, cluster], &payload)
+        let rest = self.patience.deadline(now, part).saturating_duration_since(now);
+        Payload::new(told, event.as_str(), cluster, node, since_1970() + rest)
+    }
+}
+
+fn patience_of(config: &ScriptsConfig, shared: &Shared) -> Patience {
+    Patience {
+        timeout: config.timeout,
+        kill_after: config.kill_after,
+        demote_timeout: config.demote_timeout,
+        fence_after: config.fence_after,
+        orders: shared.orders.subscribe(),
     }
 }
 

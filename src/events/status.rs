@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::patience::Cause;
 use super::{EventName, ScriptError};
 
 /// The state of the runner at one moment.
@@ -29,8 +30,8 @@ pub struct Running {
     pub script: PathBuf,
     /// Number of the event, as the script is told.
     pub sequence: u64,
-    /// Process, and process group.
-    pub pid: u32,
+    /// Process, and process group, if it is a child of the agent.
+    pub pid: Option<u32>,
 }
 
 /// A script that ended.
@@ -47,7 +48,8 @@ pub struct Finished {
     /// From start to end.
     pub duration: Duration,
     /// What it wrote to standard output and standard error: the first
-    /// [`crate::limits::SCRIPT_OUTPUT_MAX_BYTES`] bytes, in the order of writing.
+    /// [`crate::limits::SCRIPT_OUTPUT_MAX_BYTES`] bytes, in the order of writing. Of a unit it is
+    /// in the journal instead.
     pub output: Vec<u8>,
     /// Bytes that it wrote beyond that.
     pub discarded_bytes: u64,
@@ -70,6 +72,15 @@ pub enum Outcome {
         /// SIGTERM was not enough.
         killed: bool,
     },
+    /// A demotion waited for it and its process group was terminated.
+    MadeWay {
+        /// SIGTERM was not enough.
+        killed: bool,
+    },
+    /// It ended, and this is all that the service manager says.
+    Failed(String),
+    /// The service manager could not say what became of it; it was stopped.
+    Lost(String),
     /// It did not run.
     NotStarted(Arc<ScriptError>),
 }
@@ -78,6 +89,15 @@ impl Outcome {
     /// Exit status 0.
     pub fn is_success(&self) -> bool {
         matches!(self, Outcome::Exited(0))
+    }
+
+    /// The agent terminated it.
+    pub(super) fn ended_by_us(cause: Cause, killed: bool) -> Outcome {
+        match cause {
+            Cause::Limit => Outcome::TimedOut { killed },
+            Cause::Stop => Outcome::Stopped { killed },
+            Cause::Demotion => Outcome::MadeWay { killed },
+        }
     }
 }
 
@@ -90,6 +110,10 @@ impl fmt::Display for Outcome {
             Outcome::TimedOut { killed: true } => f.write_str("timed out, killed"),
             Outcome::Stopped { killed: false } => f.write_str("agent stops, terminated"),
             Outcome::Stopped { killed: true } => f.write_str("agent stops, killed"),
+            Outcome::MadeWay { killed: false } => f.write_str("demotion waits, terminated"),
+            Outcome::MadeWay { killed: true } => f.write_str("demotion waits, killed"),
+            Outcome::Failed(result) => write!(f, "result {result:?}"),
+            Outcome::Lost(why) => write!(f, "lost sight of it and stopped it: {why:?}"),
             Outcome::NotStarted(_) => f.write_str("not started"),
         }
     }

@@ -111,7 +111,11 @@ fn instance(path: &Path, owner: Owner) -> Result<Config, Vec<String>> {
     let base = path.parent().unwrap_or(Path::new("/"));
     let file = ConfigFile::parse_bytes(&bytes, &shown, base)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let config = file.node(None).map_err(|error| one(error.to_string()))?;
+    let [config] = file.nodes() else {
+        let count = file.nodes().len();
+        let expected = format!("expected only {name:?}, since the file is named so");
+        return Err(one(format!("{shown}: describes {count} nodes: {expected}")));
+    };
     if config.node.name.as_str() != name {
         let found = &config.node.name;
         return Err(one(format!(

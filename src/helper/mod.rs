@@ -14,6 +14,7 @@ mod demotion;
 pub mod event;
 pub mod fence;
 pub mod release;
+mod trust;
 
 use std::ffi::OsString;
 use std::io::Write as _;

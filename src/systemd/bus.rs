@@ -69,6 +69,11 @@ pub enum CallError {
 
 impl CallError {
     /// Whether the one who was asked answered with the error `name`.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, CallError::Refused { .. })
+    }
+
+    /// Whether it is the error `name`.
     pub fn is(&self, name: &str) -> bool {
         matches!(self, CallError::Refused { name: got, .. } if got == name)
     }

@@ -123,6 +123,9 @@ impl Inhibitors {
 impl Drop for Inhibitors {
     fn drop(&mut self) {
         self.task.abort();
+        for what in ALL {
+            self.locks.with(what, |lock| lock.held = None);
+        }
     }
 }
 
@@ -192,7 +195,11 @@ impl Task {
     /// Takes what is not held; the unique name of logind.
     async fn take_all(&self, connection: &Connection) -> Result<String, CallError> {
         for what in ALL {
-            self.take(connection, what).await?;
+            match self.take(connection, what).await {
+                // What is announced is still heard; it does not wait.
+                Err(error @ CallError::Refused { .. }) => self.complain(what, &error),
+                other => other?,
+            }
         }
         self.check_delay(connection).await?;
         bus::owner(connection, LOGIND.0, limits::HOST_CALL_TIMEOUT).await
@@ -207,6 +214,11 @@ impl Task {
         let fd = bus::read(method.name, &bus::call(connection, method, &body, within).await?)?;
         self.locks.with(what, |lock| *lock = Lock { held: Some(fd), awaited: false });
         Ok(())
+    }
+
+    fn complain(&self, what: What, error: &CallError) {
+        let node = &self.node;
+        tracing::warn!(%node, "no {} inhibitor, ignoring: {error}", what.as_str());
     }
 
     async fn check_delay(&self, connection: &Connection) -> Result<(), CallError> {
@@ -259,13 +271,14 @@ impl Task {
 
     async fn announce(&self, connection: &Connection, what: What, begins: bool) {
         let node = &self.node;
-        tracing::info!(%node, "logind: {} {}", what.signal(), if begins { "begins" } else { "is over" });
+        let stage = if begins { "begins" } else { "is over" };
+        tracing::info!(%node, "logind: {} {stage}", what.signal());
         let notice = if begins {
             self.locks.with(what, |lock| lock.awaited = true);
             what.notice()
         } else {
             if let Err(error) = self.take(connection, what).await {
-                tracing::warn!(%node, "no {} inhibitor, ignoring: {error}", what.as_str());
+                self.complain(what, &error);
             }
             HostNotice::Resumed
         };

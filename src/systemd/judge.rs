@@ -95,3 +95,6 @@ pub(super) fn down(target: &Listed) -> Option<String> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,10 +164,25 @@ impl SystemdManager {
         bus::read("StopUnit", &answer)
     }
 
-    /// Sends SIGKILL to every process of a unit.
+    /// Sends SIGKILL to all processes of `unit`.
     pub async fn kill_unit(&self, unit: &str) -> Result<(), CallError> {
-        let signal = nix::sys::signal::Signal::SIGKILL as i32;
+        let signal = nix::libc::SIGKILL;
         self.ask("KillUnit", &(unit, "all", signal)).await.map(drop)
+    }
+
+    /// Waits until `unit` is inactive or failed, with no job. For ever, if it never is.
+    pub async fn until_over(&self, unit: &str) {
+        let mut changes = self.changes();
+        loop {
+            let listed = self.list(&[unit]).await;
+            let over = |listed: &Listed| {
+                matches!(listed.active.as_str(), "inactive" | "failed") && listed.job.is_empty()
+            };
+            if listed.is_ok_and(|units| units.iter().all(over)) {
+                return;
+            }
+            changes.next(limits::HOST_POLL).await;
+        }
     }
 
     /// Runs a one-shot service and waits until it has ended, at most until `deadline`. A service

@@ -50,12 +50,13 @@ impl Host {
         let mut changes = self.manager.changes();
         let before = self.look_once(&mut changes).await?;
         self.check(&before)?;
-        let node = &self.node;
+        let (node, leader) = (&self.node, &self.leader);
         if before.needs_reload {
-            tracing::warn!(%node, "{} has changed on disk since it was loaded, ignoring", self.leader);
+            // What is in force is what is loaded, and that was checked.
+            tracing::warn!(%node, "{leader} has changed since it was loaded, ignoring");
         }
         for unit in before.unbound() {
-            tracing::warn!(%node, "{unit} is not bound to {}: it will not stop", self.leader);
+            tracing::warn!(%node, "{unit} is not bound to {leader}: it will not stop with it");
         }
         let opened = self.gate.open(number, token);
         let path = self.gate.path().display();

@@ -30,11 +30,13 @@ async fn stopped_waits_for_the_job_for_the_members_and_for_their_processes() {
     let call = scene.fake.expect("StopUnit", LEADER, "replace").await;
     let job = scene.fake.accept(&call).await;
     assert_eq!(scene.report().await, Report::StopQueued { number: 2 });
-    // Each of these wakes the host, which has to wait on.
+    scene.not_yet("the job runs").await;
     scene.fake.change(MEMBER, |unit| unit.active = "deactivating").await;
     scene.fake.end(&job, "done", "inactive").await;
+    scene.not_yet("the member is deactivating").await;
     let other = scene.fake.queue_job(MEMBER, "stop").await;
     scene.fake.change(MEMBER, |unit| unit.active = "inactive").await;
+    scene.not_yet("the member has a job").await;
     scene.populate(false);
     scene.fake.end_silently(&other, "inactive");
     assert_eq!(scene.report().await, Report::Stopped { number: 2 });

@@ -1,6 +1,7 @@
 //! A target that was started on our order and goes down without one.
 
 use raftctl::core::authority::Report;
+use raftctl::systemd::manager::Mode;
 use zbus::Connection;
 
 use super::scene;
@@ -41,6 +42,7 @@ async fn a_restart_that_is_over_before_anybody_looks_is_reported() {
 async fn a_target_that_goes_down_unannounced_is_seen() {
     let mut scene = scene!();
     scene.up(1).await;
+    scene.fake.judged().await;
     scene.fake.edit(LEADER, |unit| unit.active = "inactive");
     assert_eq!(scene.report().await, Report::Down);
 }
@@ -53,7 +55,7 @@ async fn what_does_not_stop_the_target_is_no_reason() {
     let job = scene.fake.queue_job(LEADER, "start").await;
     scene.fake.edit(LEADER, |unit| unit.job = None);
     scene.fake.announce_removed(&job, "done").await;
-    scene.fake.change(LEADER, |_| {}).await;
+    scene.fake.judged().await;
     scene.stop(2);
     let call = scene.fake.expect("StopUnit", LEADER, "replace").await;
     scene.fake.accept(&call).await;
@@ -113,7 +115,10 @@ async fn forge(stranger: &Connection, number: u32, result: &str) {
 #[tokio::test]
 async fn the_follower_target_is_not_started_beside_an_active_leader_target() {
     let Some(mut scene) = Scene::starting(|unit| unit.active = "active").await else { return };
-    scene.stop(1);
-    scene.fake.expect("StopUnit", LEADER, "replace").await;
-    scene.fake.assert_quiet();
+    scene.fake.looked().await;
+    // Comes after whatever follows from the look.
+    let manager = scene.host.manager().clone();
+    let asked = tokio::spawn(async move { manager.start_unit("a.service", Mode::Fail).await });
+    assert_eq!(scene.fake.any_call().await.unit, "a.service");
+    asked.abort();
 }

@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use raftctl::systemd::names::unit_path;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use zbus::export::futures_core::Stream as _;
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream, ObjectPath, connection};
 
 use super::unit::{Unit, job_path};
-use super::{FOLLOWER, PrivateBus, within};
+use super::{FOLLOWER, LEADER, PrivateBus, within};
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
@@ -41,6 +41,8 @@ struct State {
     units: BTreeMap<String, Unit>,
     jobs: u32,
     runs: u8,
+    /// How often the properties of the leader target were asked for.
+    looks: watch::Sender<u64>,
 }
 
 /// The fake. Dropping it ends its connection.
@@ -119,6 +121,24 @@ impl Fake {
         let call = within("call", self.calls.recv()).await.unwrap();
         assert_eq!(call.unit, FOLLOWER, "{} {}", call.method, call.mode);
         call
+    }
+
+    /// Waits until the leader target was looked at, judged, and looked at again.
+    pub async fn judged(&self) {
+        let mut looks = self.state.lock().unwrap().looks.subscribe();
+        let now = *looks.borrow_and_update();
+        let _ = within("look", looks.wait_for(|&looks| looks >= now + 2)).await.unwrap();
+    }
+
+    /// Waits until the leader target was looked at for the first time.
+    pub async fn looked(&self) {
+        let mut looks = self.state.lock().unwrap().looks.subscribe();
+        let _ = within("look", looks.wait_for(|&looks| looks > 0)).await.unwrap();
+    }
+
+    /// The next wish, whatever it is about.
+    pub async fn any_call(&mut self) -> Call {
+        within("call", self.calls.recv()).await.unwrap()
     }
 
     /// No wish has come that the test has not taken.
@@ -255,6 +275,9 @@ async fn serve(
                 let path = header.path().unwrap().to_string();
                 let found = properties(&state, &path);
                 connection.reply(&header, &(found,)).await.unwrap();
+                if path == unit_path(LEADER) {
+                    state.lock().unwrap().looks.send_modify(|looks| *looks += 1);
+                }
             }
             "ListUnitsByNames" => {
                 let names: Vec<String> = message.body().deserialize().unwrap();

@@ -159,6 +159,12 @@ impl Scene {
         within("report", self.reports.recv()).await.unwrap()
     }
 
+    /// The host has looked at everything as it is now, and says nothing.
+    pub async fn not_yet(&mut self, why: &str) {
+        self.fake.judged().await;
+        assert_eq!(self.reports.try_recv().ok(), None, "{why}");
+    }
+
     /// Starts the target to its end, with order `number`.
     pub async fn up(&mut self, number: u64) {
         self.start(number);
