@@ -1,6 +1,8 @@
 //! Releases: what has to be true before one is announced, and what ends it.
 
 use raftctl::core::Incarnation;
+use raftctl::core::role::EventName;
+use raftctl::events::event_file::{self, Expected};
 use raftctl::helper::release::{Outcome, ReleaseError, release};
 use raftctl::storage::{StateDir, StateDirError};
 
@@ -69,9 +71,14 @@ async fn a_release_waits_for_target_members_processes_and_script() {
     scene.populate(MEMBER, false);
 
     let call = scene.fake.expect("StartUnit", EVENT, "replace").await;
-    let told = std::fs::read_to_string(scene.path("event-follower.json")).unwrap();
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((&told["token"], &told["old_role"]), (&"42".into(), &"leader".into()));
+    let told = std::fs::read(scene.path("event-follower.json")).unwrap();
+    let node = &scene.config.node.name;
+    let expected = Expected { event: EventName::Follower, node, cluster: "main" };
+    let told = event_file::parse(&told, expected).expect("the root side takes it");
+    let environment: Vec<_> = told.environment().collect();
+    for (name, value) in [("TOKEN", "42"), ("OLD_ROLE", "leader"), ("ROLE", "follower")] {
+        assert!(environment.contains(&(format!("RAFTCTL_{name}"), value)), "{environment:?}");
+    }
     let job = scene.fake.accept(&call).await;
     assert!(scene.announcements().is_empty(), "the script runs");
     scene.fake.end(&job, "done", "inactive").await;
