@@ -85,8 +85,8 @@ impl Payload {
         Payload { facts }
     }
 
-    /// The facts of the demotion of a node whose agent has ended, for the script of `follower`; what
-    /// runs after the agent tells them. `now` and `deadline` are after 1970.
+    /// The facts of the demotion of a node whose agent has ended, for the script of `follower`;
+    /// what runs after the agent tells them. `now` and `deadline` are after 1970.
     pub fn of_ended_agent(
         cluster: &str,
         node: &str,

@@ -1,8 +1,8 @@
 //! `event NODE:EVENT`: runs one event script as root.
 //!
 //! Two sources, and they are not equal. The configuration says *which* program runs: only root can
-//! change it, nor the program, nor anything on the way to both, or nothing runs. The event file
-//! says *what happened*: the unprivileged agent writes it, so it is taken for hostile. Whoever controls
+//! change it, nor the program, nor anything on the way to both, or nothing runs. The event file says
+//! *what happened*: the unprivileged agent writes it, so it is taken for hostile. Whoever controls
 //! the agent chooses values of thirteen known variables, each within its grammar, and nothing else:
 //! no program, no argument, no other variable, no file of somebody else.
 //!
