@@ -170,7 +170,7 @@ impl Runner {
         if std::mem::replace(&mut self.begun, true) {
             return Vec::new();
         }
-        units.clear_away(self.config.scripts.keys().copied()).await
+        units.clear_away().await
     }
 
     fn payload(&self, event: EventName, told: &Numbered, part: Part) -> Payload {
