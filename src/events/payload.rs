@@ -97,6 +97,7 @@ impl Payload {
         let event = EventName::Follower;
         let occurrence = Occurrence {
             number: 0,
+            planned: false,
             event,
             role: event.as_str(),
             old_role: EventName::Leader.as_str(),
