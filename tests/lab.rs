@@ -4,5 +4,11 @@
 mod cold_start;
 #[path = "lab/selftest.rs"]
 mod selftest;
+#[path = "lab/service.rs"]
+mod service;
+#[path = "lab/service_scene.rs"]
+mod service_scene;
+#[path = "lab/service_units.rs"]
+mod service_units;
 #[path = "lab/support/mod.rs"]
 mod support;
