@@ -359,14 +359,14 @@ impl World {
             let history = self.generation;
             self.oracle.authority.tokens.applied(history, &command)?;
             self.oracle.authority.paused.applied(&command)?;
-            self.oracle.authority.dead.applied(&command)?;
+            self.oracle.authority.dead.applied(history, &command)?;
             for activation in &command.released {
                 let owner = activation.machine().first().map_or(0, |first| *first as usize - 1);
                 let token = activation.token();
                 let runs = self.hosts[owner].systemd.runs_by(|grant| grant.token == token);
                 self.oracle.authority.released.applied(owner, token, runs)?;
                 let process = self.process_of_invocation(activation.invocation());
-                self.oracle.authority.dead.released(&command, process)?;
+                self.oracle.authority.dead.released(history, &command, process)?;
             }
         }
         Ok(())
@@ -422,7 +422,7 @@ impl World {
         h.frozen_until = until;
         h.frozen_for += time;
         if clocks {
-            h.clock.steal(time);
+            h.clock.steal(self.now, time);
         }
     }
 
@@ -599,6 +599,25 @@ impl World {
             }
             self.run_until(self.now + MS * 50)?;
         }
+    }
+
+    pub(super) fn describe_authority(&self, host: &Host) -> String {
+        let own = host.running.as_ref();
+        let record = own.and_then(|r| r.node.machine().truth().activation());
+        let record = record.map(|a| {
+            let run = Host::invocation(own.expect("it has a record").process);
+            let own = if a.invocation() == run { "own" } else { "other" };
+            format!("{} of {} in {}, {own}, active {}, {:?}", a.token(), a.node(), a.term(),
+                a.is_active(), a.bound())
+        });
+        let clock = host.reading(self.now).boot;
+        format!(
+            "\n  host {} (node {}) {}: record {record:?}; clock {clock}; {}",
+            host.place,
+            host.id,
+            if host.abandoned { "abandoned" } else { "" },
+            host.systemd.describe()
+        )
     }
 
     /// The operator knows that a machine is gone for good.

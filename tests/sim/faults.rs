@@ -114,7 +114,8 @@ impl World {
         let out = self.hosts[host].systemd.occupied().is_none();
         let before = self.hosts[host].frozen_for;
         self.freeze(host, time, false);
-        self.hosts[host].clock.sleep(time);
+        let now = self.now;
+        self.hosts[host].clock.sleep(now, time);
         if out {
             // Asleep and out of everybody's way: everything is guaranteed.
             self.hosts[host].frozen_for = before;

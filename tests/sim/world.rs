@@ -765,7 +765,10 @@ impl World {
                 )
             }
         };
-        let hosts: Vec<_> = self.hosts.iter().map(one).collect();
+        let mut hosts: Vec<_> = self.hosts.iter().map(one).collect();
+        if self.settings.authority.is_some() {
+            hosts.extend(self.hosts.iter().map(|host| self.describe_authority(host)));
+        }
         format!("at {}: {}", self.now, hosts.join("; "))
     }
 

@@ -61,7 +61,7 @@ impl Systemd {
             }
             return self.fence_in_time(helper, cx);
         }
-        if let Some(token) = self.led.take() {
+        if let Some(token) = self.led {
             helper.demoting = Some(token);
             self.run_script(false, Some(token), None, cx);
             return;

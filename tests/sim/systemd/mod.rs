@@ -85,6 +85,8 @@ struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Script {
     pub leader: bool,
+    /// The follower script that ends a leader script.
+    pub demotes: bool,
     pub token: Option<Token>,
     /// The run of the agent that waits for it and the number of its consequence; `None`: what
     /// runs after the agent waits.
@@ -253,10 +255,21 @@ impl Systemd {
         }
         let by = |s: &&Script| {
             let process = s.act.map_or(0, |(process, _)| process);
-            s.token.is_some_and(|token| is(Grant { token, process }))
+            (s.leader || s.demotes) && s.token.is_some_and(|token| is(Grant { token, process }))
         };
         let script = self.scripts.iter().find(by)?;
         Some(if script.leader { "leader script" } else { "follower script" }.to_owned())
+    }
+
+    /// Everything, for a person.
+    pub fn describe(&self) -> String {
+        let members: Vec<_> = self.members.iter().map(|m| (m.process, m.job)).collect();
+        let job = self.job.as_ref().map(|job| job.kind);
+        format!(
+            "service {:?}, gate {:?}, target {} by {:?}, job {job:?}, members {members:?}, scripts \
+             {:?}, led {:?}, stopping {:?}",
+            self.service, self.gate, self.active, self.grant, self.scripts, self.led, self.stopping
+        )
     }
 
     /// Target active with all its members.
@@ -301,7 +314,8 @@ impl Systemd {
         cx: &mut Cx<'_>,
     ) {
         self.serial += 1;
-        let script = Script { leader, token, act, serial: self.serial };
+        let demotes = !leader && self.led.is_some();
+        let script = Script { leader, demotes, token, act, serial: self.serial };
         self.scripts.push(script);
         self.led = token.filter(|_| leader);
         let most = if cx.rng.chance_ppm(self.habits.slow_script_ppm) {
