@@ -75,6 +75,9 @@ impl World {
         if !self.hosts[host].powered {
             return Ok(());
         }
+        if !matches!(step, Step::Pump | Step::Helper) {
+            self.trace(host, || format!("{step:?}"));
+        }
         self.with_pid1(host, |systemd, cx| systemd.step(step, cx));
         self.look(host)
     }
@@ -95,6 +98,7 @@ impl World {
 
     fn pid1_out(&mut self, host: usize, out: Out) -> Result<(), String> {
         let id = self.hosts[host].id;
+        self.trace(host, || format!("{out:?}"));
         match out {
             Out::Later(..) => unreachable!("put into the queue"),
             Out::Report { process, report, after } => {
@@ -424,6 +428,10 @@ impl World {
         if clocks {
             h.clock.steal(self.now, time);
         }
+        self.trace(host, || format!("frozen for {time:?}, clocks {clocks}"));
+        // Less is promised from here on: this cannot be a violation.
+        let seen = self.look(host);
+        debug_assert!(seen.is_ok());
     }
 
     /// Whether a process pauses here.
@@ -436,6 +444,7 @@ impl World {
         let most = [20, 150, 600, 6_000][self.rng.below(4) as usize];
         let time = self.millis(most);
         let until = self.now + time;
+        self.trace(host, || format!("stalls for {time:?}"));
         if let Some(running) = &mut self.hosts[host].running {
             running.paused_until = running.paused_until.max(until);
         }
@@ -473,6 +482,7 @@ impl World {
         if self.hosts[host].powered {
             return;
         }
+        self.trace(host, || "boots".to_owned());
         self.hosts[host].powered = true;
         self.hosts[host].frozen_for = Duration::ZERO;
         if self.settings.authority.is_some_and(|plan| plan.drift) {
@@ -551,6 +561,11 @@ impl World {
             }
             (_, event) => event,
         }
+    }
+
+    /// How long an agent that was ended or stopped may take until it runs again.
+    pub(super) fn longest_restart(&self) -> Duration {
+        self.settings.authority.map_or(Duration::ZERO, |plan| plan.longest_demotion() + MS * 4_000)
     }
 
     /// All pauses end.

@@ -16,6 +16,7 @@ use super::world::{Happening, World};
 impl World {
     pub(super) fn fault_of_authority(&mut self, id: NodeId) {
         let host = self.place(id);
+        self.trace(host, || "fault of authority".to_owned());
         let operators = self.settings.authority.is_some_and(|plan| plan.operators);
         match self.rng.below(16) {
             0..=2 => {

@@ -287,9 +287,13 @@ impl Systemd {
         self.scripts.iter().any(|script| script.leader)
     }
 
-    /// When a call that is sent now is answered: in order, sometimes seconds late.
+    /// Sends a call. The agent's are answered in their order, sometimes seconds late; not so those
+    /// on which B rests: a service manager that hangs is nobody's fault but an operator's.
     pub fn call(&mut self, call: Call, cx: &mut Cx<'_>) {
         let mut delay = cx.below(MS);
+        if matches!(call, Call::Fence | Call::StopAfter) {
+            return cx.later(delay, Step::Call(call));
+        }
         if cx.rng.chance_ppm(self.habits.slow_call_ppm) {
             delay += cx.below(Duration::from_secs(3));
         }
@@ -388,6 +392,9 @@ impl Systemd {
     }
 
     fn fenced(&mut self, cx: &mut Cx<'_>) {
+        if self.gate.is_some() && matches!(self.service, Service::Up { .. }) {
+            return; // Late: another activation has begun.
+        }
         for member in &mut self.members {
             (member.process, member.grant) = (Process::Dead, None);
             member.serial += 1;
