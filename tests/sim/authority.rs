@@ -14,7 +14,7 @@ use raftctl::node::event::{Answer, Consequence, Effect, Event, ReleaseOutcome, R
 use super::clock::Clock;
 use super::host::Host;
 use super::plan::Mutation;
-use super::systemd::{Call, Cx, Grant, Out, Service, Step, Systemd};
+use super::systemd::{Call, Cx, Grant, Hand, Out, Step, Systemd};
 use super::world::{Happening, World};
 
 const MS: Duration = Duration::from_millis(1);
@@ -131,7 +131,8 @@ impl World {
                 assert_eq!(owner, host, "the gate is on the host of the agent");
             }
             Out::ScriptStarted(script) => {
-                self.oracle.authority.script_order.begins(host, script)?;
+                let others = self.hosts[host].systemd.scripts_besides(script);
+                self.oracle.authority.script_order.begins(host, script, others)?;
             }
         }
         Ok(())
@@ -291,9 +292,14 @@ impl World {
             return;
         }
         let running = self.hosts[host].running.as_mut().expect("awake");
-        if running.script_runs {
+        if running.script_runs || running.acts.is_empty() {
             return;
         }
+        if self.hosts[host].systemd.runs_script() {
+            // One of an earlier run.
+            return self.after(MS * 5, Happening::Scripts { host, process });
+        }
+        let running = self.hosts[host].running.as_mut().expect("awake");
         let Some(act) = running.acts.pop_front() else { return };
         let (leader, follower) = match act.script.event {
             EventName::Leader => (true, false),
@@ -472,10 +478,8 @@ impl World {
             let epoch = self.hosts[host].epoch;
             return self.after(Duration::ZERO, Happening::Boot { host, epoch });
         }
-        if self.hosts[host].systemd.service == Service::Down {
-            let hand = Call::Hand(super::systemd::Hand::StartService);
-            self.with_pid1(host, |systemd, cx| systemd.call(hand, cx));
-        }
+        let hand = Call::Hand(Hand::StartService);
+        self.with_pid1(host, |systemd, cx| systemd.call(hand, cx));
     }
 
     fn boot(&mut self, host: usize) {

@@ -283,8 +283,20 @@ impl Systemd {
         !self.active && self.job.is_none() && self.members.iter().all(dead)
     }
 
-    fn runs_leader_script(&self) -> bool {
-        self.scripts.iter().any(|script| script.leader)
+    /// The same, and no event unit of an earlier run of the agent runs.
+    fn is_inactive_for(&self, process: u64) -> bool {
+        let earlier = |s: &Script| s.act.is_none_or(|(of, _)| of != process);
+        self.is_inactive() && !self.scripts.iter().any(earlier)
+    }
+
+    /// How many event units run besides this one.
+    pub fn scripts_besides(&self, script: Script) -> usize {
+        self.scripts.iter().filter(|s| s.serial != script.serial).count()
+    }
+
+    /// Whether an event unit runs: the next one waits.
+    pub fn runs_script(&self) -> bool {
+        !self.scripts.is_empty()
     }
 
     /// Sends a call. The agent's are answered in their order, sometimes seconds late; not so those
@@ -464,7 +476,7 @@ impl Systemd {
         let report = match start {
             true if self.serves() => Report::Started { number },
             true => Report::StartFailed { number },
-            false if self.is_inactive() => Report::Stopped { number },
+            false if self.is_inactive_for(process) => Report::Stopped { number },
             false => Report::StopFailed { number },
         };
         cx.out.push(Out::Report { process, report, after: Duration::ZERO });
