@@ -44,7 +44,7 @@ impl World {
                 self.hosts[host].systemd.release_is_over(process);
             }
             Happening::Sleep { host, epoch } => {
-                if self.hosts[host].epoch == epoch {
+                if self.hosts[host].epoch == epoch && self.faults {
                     self.fall_asleep(host);
                 }
             }
