@@ -14,7 +14,7 @@ use raftctl::node::event::{Answer, Consequence, Effect, Event, ReleaseOutcome, R
 use super::clock::Clock;
 use super::host::Host;
 use super::plan::Mutation;
-use super::systemd::{Call, Cx, Grant, Out, Service, Step, Systemd};
+use super::systemd::{Call, Cx, Grant, Hand, Out, Step, Systemd};
 use super::world::{Happening, World};
 
 const MS: Duration = Duration::from_millis(1);
@@ -44,7 +44,7 @@ impl World {
                 self.hosts[host].systemd.release_is_over(process);
             }
             Happening::Sleep { host, epoch } => {
-                if self.hosts[host].epoch == epoch {
+                if self.hosts[host].epoch == epoch && self.faults {
                     self.fall_asleep(host);
                 }
             }
@@ -75,6 +75,9 @@ impl World {
         if !self.hosts[host].powered {
             return Ok(());
         }
+        if !matches!(step, Step::Pump | Step::Helper) {
+            self.trace(host, || format!("{step:?}"));
+        }
         self.with_pid1(host, |systemd, cx| systemd.step(step, cx));
         self.look(host)
     }
@@ -95,6 +98,7 @@ impl World {
 
     fn pid1_out(&mut self, host: usize, out: Out) -> Result<(), String> {
         let id = self.hosts[host].id;
+        self.trace(host, || format!("{out:?}"));
         match out {
             Out::Later(..) => unreachable!("put into the queue"),
             Out::Report { process, report, after } => {
@@ -130,7 +134,8 @@ impl World {
                 assert_eq!(owner, host, "the gate is on the host of the agent");
             }
             Out::ScriptStarted(script) => {
-                self.oracle.authority.script_order.begins(host, script)?;
+                let others = self.hosts[host].systemd.scripts_besides(script);
+                self.oracle.authority.script_order.begins(host, script, others)?;
             }
         }
         Ok(())
@@ -290,9 +295,14 @@ impl World {
             return;
         }
         let running = self.hosts[host].running.as_mut().expect("awake");
-        if running.script_runs {
+        if running.script_runs || running.acts.is_empty() {
             return;
         }
+        if self.hosts[host].systemd.runs_script() {
+            // One of an earlier run.
+            return self.after(MS * 5, Happening::Scripts { host, process });
+        }
+        let running = self.hosts[host].running.as_mut().expect("awake");
         let Some(act) = running.acts.pop_front() else { return };
         let (leader, follower) = match act.script.event {
             EventName::Leader => (true, false),
@@ -364,14 +374,14 @@ impl World {
             let history = self.generation;
             self.oracle.authority.tokens.applied(history, &command)?;
             self.oracle.authority.paused.applied(&command)?;
-            self.oracle.authority.dead.applied(&command)?;
+            self.oracle.authority.dead.applied(history, &command)?;
             for activation in &command.released {
                 let owner = activation.machine().first().map_or(0, |first| *first as usize - 1);
                 let token = activation.token();
                 let runs = self.hosts[owner].systemd.runs_by(|grant| grant.token == token);
                 self.oracle.authority.released.applied(owner, token, runs)?;
                 let process = self.process_of_invocation(activation.invocation());
-                self.oracle.authority.dead.released(&command, process)?;
+                self.oracle.authority.dead.released(history, &command, process)?;
             }
         }
         Ok(())
@@ -427,8 +437,12 @@ impl World {
         h.frozen_until = until;
         h.frozen_for += time;
         if clocks {
-            h.clock.steal(time);
+            h.clock.steal(self.now, time);
         }
+        self.trace(host, || format!("frozen for {time:?}, clocks {clocks}"));
+        // Less is promised from here on: this cannot be a violation.
+        let seen = self.look(host);
+        debug_assert!(seen.is_ok());
     }
 
     /// Whether a process pauses here.
@@ -441,6 +455,7 @@ impl World {
         let most = [20, 150, 600, 6_000][self.rng.below(4) as usize];
         let time = self.millis(most);
         let until = self.now + time;
+        self.trace(host, || format!("stalls for {time:?}"));
         if let Some(running) = &mut self.hosts[host].running {
             running.paused_until = running.paused_until.max(until);
         }
@@ -468,16 +483,15 @@ impl World {
             let epoch = self.hosts[host].epoch;
             return self.after(Duration::ZERO, Happening::Boot { host, epoch });
         }
-        if self.hosts[host].systemd.service == Service::Down {
-            let hand = Call::Hand(super::systemd::Hand::StartService);
-            self.with_pid1(host, |systemd, cx| systemd.call(hand, cx));
-        }
+        let hand = Call::Hand(Hand::StartService);
+        self.with_pid1(host, |systemd, cx| systemd.call(hand, cx));
     }
 
     fn boot(&mut self, host: usize) {
         if self.hosts[host].powered {
             return;
         }
+        self.trace(host, || "boots".to_owned());
         self.hosts[host].powered = true;
         self.hosts[host].frozen_for = Duration::ZERO;
         if self.settings.authority.is_some_and(|plan| plan.drift) {
@@ -558,6 +572,11 @@ impl World {
         }
     }
 
+    /// How long an agent that was ended or stopped may take until it runs again.
+    pub(super) fn longest_restart(&self) -> Duration {
+        self.settings.authority.map_or(Duration::ZERO, |plan| plan.longest_demotion() + MS * 4_000)
+    }
+
     /// All pauses end.
     pub(super) fn end_pauses(&mut self) {
         let now = self.now;
@@ -604,6 +623,31 @@ impl World {
             }
             self.run_until(self.now + MS * 50)?;
         }
+    }
+
+    pub(super) fn describe_authority(&self, host: &Host) -> String {
+        let own = host.running.as_ref();
+        let record = own.and_then(|r| r.node.machine().truth().activation());
+        let record = record.map(|a| {
+            let run = Host::invocation(own.expect("it has a record").process);
+            let own = if a.invocation() == run { "own" } else { "other" };
+            format!(
+                "{} of {} in {}, {own}, active {}, {:?}",
+                a.token(),
+                a.node(),
+                a.term(),
+                a.is_active(),
+                a.bound()
+            )
+        });
+        let clock = host.reading(self.now).boot;
+        format!(
+            "\n  host {} (node {}) {}: record {record:?}; clock {clock}; {}",
+            host.place,
+            host.id,
+            if host.abandoned { "abandoned" } else { "" },
+            host.systemd.describe()
+        )
     }
 
     /// The operator knows that a machine is gone for good.

@@ -25,10 +25,10 @@ pub struct Clock {
     pieces: Vec<Piece>,
     raw_ppm: i64,
     raw_origin: u64,
-    /// How long the machine was paused so far.
-    stolen: Duration,
-    /// How long it was suspended so far.
-    asleep: Duration,
+    /// When the machine was paused, on the world's axis.
+    paused: Vec<(Instant, Instant)>,
+    /// When it was suspended.
+    asleep: Vec<(Instant, Instant)>,
 }
 
 /// How long rates are made up in advance; runs are shorter.
@@ -38,8 +38,7 @@ impl Clock {
     /// Shows the world's time.
     pub fn exact() -> Clock {
         let pieces = vec![Piece { guest: 0, boot: 0, ppm: 0 }];
-        let (stolen, asleep) = (Duration::ZERO, Duration::ZERO);
-        Clock { pieces, raw_ppm: 0, raw_origin: 0, stolen, asleep }
+        Clock { pieces, raw_ppm: 0, raw_origin: 0, paused: Vec::new(), asleep: Vec::new() }
     }
 
     /// A clock with a history of rates.
@@ -61,11 +60,11 @@ impl Clock {
 
     /// What both clocks show.
     pub fn read(&self, world: Instant) -> Reading {
-        let guest = world.0 - self.stolen.as_nanos() as u64;
+        let guest = world.0 - within(&self.paused, world);
         let at = self.pieces.partition_point(|piece| piece.guest <= guest) - 1;
         let piece = self.pieces[at];
         let boot = Instant(piece.boot + scaled(guest - piece.guest, piece.ppm));
-        let awake = guest - self.asleep.as_nanos() as u64;
+        let awake = guest - within(&self.asleep, world);
         Reading { boot, raw: Instant(self.raw_origin + scaled(awake, self.raw_ppm)) }
     }
 
@@ -77,18 +76,24 @@ impl Clock {
         let shown = u128::from(boot.0.saturating_sub(piece.boot));
         let rate = (1_000_000 + piece.ppm) as u128;
         let guest = (shown * 1_000_000).div_ceil(rate) as u64;
-        Instant(piece.guest.saturating_add(guest)) + self.stolen
+        let all = within(&self.paused, Instant(u64::MAX));
+        Instant(piece.guest.saturating_add(guest).saturating_add(all))
     }
 
-    /// The machine is paused for `time`, and nothing in it notices.
-    pub fn steal(&mut self, time: Duration) {
-        self.stolen += time;
+    /// The machine is paused from now for `time`, and nothing in it notices.
+    pub fn steal(&mut self, now: Instant, time: Duration) {
+        self.paused.push((now, now + time));
     }
 
-    /// The machine is suspended for `time`.
-    pub fn sleep(&mut self, time: Duration) {
-        self.asleep += time;
+    /// The machine is suspended from now for `time`.
+    pub fn sleep(&mut self, now: Instant, time: Duration) {
+        self.asleep.push((now, now + time));
     }
+}
+
+/// How much of these times is before `now`.
+fn within(times: &[(Instant, Instant)], now: Instant) -> u64 {
+    times.iter().map(|(from, to)| (*to).min(now) - *from).sum::<Duration>().as_nanos() as u64
 }
 
 /// A rate within ρ; often the worst.
@@ -136,10 +141,10 @@ mod tests {
     #[test]
     fn a_paused_machine_loses_time_and_a_suspended_one_only_the_raw_clock() {
         let mut clock = Clock::exact();
-        clock.sleep(Duration::from_millis(5));
+        clock.sleep(Instant::from_millis(2), Duration::from_millis(5));
         let at = Instant::from_millis(20);
         assert_eq!(clock.read(at), Reading { boot: at, raw: Instant::from_millis(15) });
-        clock.steal(Duration::from_millis(3));
+        clock.steal(Instant::from_millis(9), Duration::from_millis(3));
         let boot = Instant::from_millis(17);
         assert_eq!(clock.read(at), Reading { boot, raw: Instant::from_millis(12) });
         assert_eq!(clock.when(boot), at);

@@ -16,6 +16,7 @@ use super::world::{Happening, World};
 impl World {
     pub(super) fn fault_of_authority(&mut self, id: NodeId) {
         let host = self.place(id);
+        self.trace(host, || "fault of authority".to_owned());
         let operators = self.settings.authority.is_some_and(|plan| plan.operators);
         match self.rng.below(16) {
             0..=2 => {
@@ -114,7 +115,8 @@ impl World {
         let out = self.hosts[host].systemd.occupied().is_none();
         let before = self.hosts[host].frozen_for;
         self.freeze(host, time, false);
-        self.hosts[host].clock.sleep(time);
+        let now = self.now;
+        self.hosts[host].clock.sleep(now, time);
         if out {
             // Asleep and out of everybody's way: everything is guaranteed.
             self.hosts[host].frozen_for = before;

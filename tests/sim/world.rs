@@ -128,6 +128,8 @@ pub struct World {
     pub(super) newest_round: BTreeMap<NodeId, (u64, Vec<u8>)>,
     /// What service managers asked for and nobody has done yet.
     pub(super) outs: Vec<(usize, Out)>,
+    /// Whether to print what hosts do (`SIM_TRACE=1`).
+    traced: bool,
     pub(super) backup: Option<Stored>,
     pub(super) generation: u32,
 }
@@ -160,6 +162,7 @@ impl World {
             old_news: Vec::new(),
             newest_round: BTreeMap::new(),
             outs: Vec::new(),
+            traced: std::env::var_os("SIM_TRACE").is_some(),
             backup: None,
             generation: 0,
         }
@@ -168,6 +171,14 @@ impl World {
     pub(super) fn after(&mut self, delay: Duration, happening: Happening) {
         self.sequence += 1;
         self.queue.insert((self.now + delay, self.sequence), happening);
+    }
+
+    /// Prints what happens on a host, if that is wanted.
+    pub(super) fn trace(&self, host: usize, what: impl FnOnce() -> String) {
+        if self.traced {
+            let boot = self.hosts[host].reading(self.now).boot;
+            println!("{} host {host} ({boot}) {}", self.now, what());
+        }
     }
 
     /// A random time; none without jitter.
@@ -295,6 +306,7 @@ impl World {
     pub(super) fn end_process(&mut self, host: usize, power_cut: bool) {
         let half = self.rng.below(2) == 0;
         let gone = self.process_at(host);
+        self.trace(host, || format!("process ends, power cut {power_cut}"));
         self.hosts[host].crash(power_cut, half);
         if !power_cut && !self.hosts[host].abandoned {
             self.notice_end(self.hosts[host].id);
@@ -306,6 +318,7 @@ impl World {
 
     pub fn pause(&mut self, id: NodeId, time: Duration) {
         let until = self.now + time;
+        self.trace(self.place(id), || format!("process pauses for {time:?}"));
         if let Some(running) = &mut self.host(id).running {
             running.paused_until = running.paused_until.max(until);
         }
@@ -450,6 +463,11 @@ impl World {
         let delay = self.micros(60);
         let host = process.map_or(self.place(to), |process| (process >> 48) as usize);
         let event = self.corrupted(to, event);
+        if let Event::Host(_) | Event::Acted { .. } | Event::Release { .. } | Event::Shutdown =
+            event
+        {
+            self.trace(host, || format!("gets {event:?}"));
+        }
         let Some(running) = &mut self.hosts[host].running else { return };
         if process.is_some_and(|process| process != running.process) {
             return;
@@ -577,6 +595,9 @@ impl World {
     fn carry_out(&mut self, at: usize, process: u64, effect: Effect) {
         let id = self.hosts[at].id;
         use Effect::{Changed, Stopped, Warn};
+        if let Effect::Host(_) | Changed(_) | Effect::Act(_) | Stopped = &effect {
+            self.trace(at, || format!("{effect:?}"));
+        }
         if matches!(effect, Changed(_) | Effect::Answer { .. } | Stopped | Warn(_)) {
             self.told.push((self.now, id, effect.clone()));
         }
@@ -807,7 +828,10 @@ impl World {
                 )
             }
         };
-        let hosts: Vec<_> = self.hosts.iter().map(one).collect();
+        let mut hosts: Vec<_> = self.hosts.iter().map(one).collect();
+        if self.settings.authority.is_some() {
+            hosts.extend(self.hosts.iter().map(|host| self.describe_authority(host)));
+        }
         format!("at {}: {}", self.now, hosts.join("; "))
     }
 
@@ -837,12 +861,16 @@ impl World {
         }
         self.heal();
         // Processes that were about to stop or restart have done so after this.
-        self.run_until(self.now + Duration::from_millis(1_600))?;
-        for id in self.ids() {
-            self.start(id)?;
+        let slow_calls = if self.settings.authority.is_some() { 2 } else { 1 };
+        for _ in 0..slow_calls {
+            self.run_until(self.now + Duration::from_millis(1_600))?;
+            for id in self.ids() {
+                self.start(id)?;
+            }
         }
         let began = self.now;
         let deadline = self.now + self.settings.election_min * 2 * 4 + Duration::from_secs(1);
+        let deadline = deadline + self.longest_restart();
         let probe = loop {
             let request = self.propose();
             self.run_until(self.now + Duration::from_millis(50))?;

@@ -22,11 +22,14 @@ struct Seen {
 }
 
 impl ScriptOrder {
-    /// A script begins on `host`.
-    pub fn begins(&mut self, host: usize, script: Script) -> Result<(), String> {
+    /// A script begins on `host`, where so many others run.
+    pub fn begins(&mut self, host: usize, script: Script, others: usize) -> Result<(), String> {
         let wrong = |what: String| Err(format!("script_order: host {host}: {what}"));
         let seen = self.hosts.entry(host).or_default();
         self.scripts += 1;
+        if others > 0 {
+            return wrong(format!("{script:?} begins while another one runs"));
+        }
         if let Some((process, number)) = script.act {
             if (process, number) <= seen.number {
                 return wrong(format!("{script:?} after {:?}", seen.number));

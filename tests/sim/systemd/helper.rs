@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
+use raftctl::core::Instant;
 use raftctl::core::authority::FENCE_LEAD;
-use raftctl::core::{Instant, Token};
 
 use super::{Call, Cx, Kind, MS, Out, Step, Systemd};
 
@@ -13,8 +13,6 @@ pub(super) struct Helper {
     process: u64,
     began: Instant,
     fenced_at: Option<Instant>,
-    /// The activation whose demotion script is due, or runs.
-    demoting: Option<Token>,
     announce_at: Instant,
     pub(super) over: bool,
 }
@@ -23,7 +21,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 impl Helper {
     pub(super) fn new(process: u64, began: Instant) -> Helper {
-        Helper { process, began, fenced_at: None, demoting: None, announce_at: began, over: false }
+        Helper { process, began, fenced_at: None, announce_at: began, over: false }
     }
 }
 
@@ -47,20 +45,15 @@ impl Systemd {
     }
 
     fn help(&mut self, helper: &mut Helper, cx: &mut Cx<'_>) {
-        if !self.is_inactive() || self.runs_leader_script() {
+        if !self.is_inactive() || self.scripts.iter().any(|s| s.leader || s.demotes) {
             let stops = self.job.as_ref().is_some_and(|job| job.kind == Kind::Stop);
             if !self.is_inactive() && !stops && self.habits.helper_stops {
                 self.call(Call::StopAfter, cx);
             }
             return self.fence_in_time(helper, cx);
         }
-        if let Some(token) = self.led.take() {
-            helper.demoting = Some(token);
-            self.run_script(false, Some(token), None, cx);
-            return;
-        }
-        if helper.demoting.is_some() && self.scripts.iter().any(|s| s.act.is_none()) {
-            return self.fence_in_time(helper, cx);
+        if let Some(token) = self.led {
+            return self.run_script(false, Some(token), None, cx);
         }
         if cx.boot >= helper.announce_at {
             helper.announce_at = cx.boot + MS * 50;

@@ -24,7 +24,10 @@ impl Systemd {
         }
         self.report(process, Report::StopQueued { number }, cx);
         if self.is_inactive() {
-            return self.report(process, Report::Stopped { number }, cx);
+            let over = self.is_inactive_for(process);
+            let report =
+                if over { Report::Stopped { number } } else { Report::StopFailed { number } };
+            return self.report(process, report, cx);
         }
         self.install(Kind::Stop, Some((process, number)), cx);
         if cx.rng.chance_ppm(self.habits.failed_job_ppm) {
@@ -139,7 +142,7 @@ impl Systemd {
                     continue;
                 }
                 Kind::Start => Report::StartFailed { number },
-                Kind::Stop if done && self.is_inactive() => Report::Stopped { number },
+                Kind::Stop if done && self.is_inactive_for(process) => Report::Stopped { number },
                 Kind::Stop => Report::StopFailed { number },
             };
             self.report(process, report, cx);

@@ -85,6 +85,8 @@ struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Script {
     pub leader: bool,
+    /// The follower script that ends a leader script.
+    pub demotes: bool,
     pub token: Option<Token>,
     /// The run of the agent that waits for it and the number of its consequence; `None`: what
     /// runs after the agent waits.
@@ -287,10 +289,21 @@ impl Systemd {
         }
         let by = |s: &&Script| {
             let process = s.act.map_or(0, |(process, _)| process);
-            s.token.is_some_and(|token| is(Grant { token, process }))
+            (s.leader || s.demotes) && s.token.is_some_and(|token| is(Grant { token, process }))
         };
         let script = self.scripts.iter().find(by)?;
         Some(if script.leader { "leader script" } else { "follower script" }.to_owned())
+    }
+
+    /// Everything, for a person.
+    pub fn describe(&self) -> String {
+        let members: Vec<_> = self.members.iter().map(|m| (m.process, m.job)).collect();
+        let job = self.job.as_ref().map(|job| job.kind);
+        format!(
+            "service {:?}, gate {:?}, target {} by {:?}, job {job:?}, members {members:?}, scripts \
+             {:?}, led {:?}, stopping {:?}",
+            self.service, self.gate, self.active, self.grant, self.scripts, self.led, self.stopping
+        )
     }
 
     /// Target active with all its members.
@@ -304,13 +317,29 @@ impl Systemd {
         !self.active && self.job.is_none() && self.members.iter().all(dead)
     }
 
-    fn runs_leader_script(&self) -> bool {
-        self.scripts.iter().any(|script| script.leader)
+    /// The same, and no event unit of an earlier run of the agent runs.
+    fn is_inactive_for(&self, process: u64) -> bool {
+        let earlier = |s: &Script| s.act.is_none_or(|(of, _)| of != process);
+        self.is_inactive() && !self.scripts.iter().any(earlier)
     }
 
-    /// When a call that is sent now is answered: in order, sometimes seconds late.
+    /// How many event units run besides this one.
+    pub fn scripts_besides(&self, script: Script) -> usize {
+        self.scripts.iter().filter(|s| s.serial != script.serial).count()
+    }
+
+    /// Whether an event unit runs: the next one waits.
+    pub fn runs_script(&self) -> bool {
+        !self.scripts.is_empty()
+    }
+
+    /// Sends a call. The agent's are answered in their order, sometimes seconds late; not so those
+    /// on which B rests: a service manager that hangs is nobody's fault but an operator's.
     pub fn call(&mut self, call: Call, cx: &mut Cx<'_>) {
         let mut delay = cx.below(MS);
+        if matches!(call, Call::Fence | Call::StopAfter) {
+            return cx.later(delay, Step::Call(call));
+        }
         if cx.rng.chance_ppm(self.habits.slow_call_ppm) {
             delay += cx.below(Duration::from_secs(3));
         }
@@ -335,7 +364,8 @@ impl Systemd {
         cx: &mut Cx<'_>,
     ) {
         self.serial += 1;
-        let script = Script { leader, token, act, serial: self.serial };
+        let demotes = !leader && self.led.is_some();
+        let script = Script { leader, demotes, token, act, serial: self.serial };
         self.scripts.push(script);
         self.led = token.filter(|_| leader);
         let most = if cx.rng.chance_ppm(self.habits.slow_script_ppm) {
@@ -408,6 +438,9 @@ impl Systemd {
     }
 
     fn fenced(&mut self, cx: &mut Cx<'_>) {
+        if self.gate.is_some() && matches!(self.service, Service::Up { .. }) {
+            return; // Late: another activation has begun.
+        }
         for member in &mut self.members {
             (member.process, member.grant) = (Process::Dead, None);
             member.serial += 1;
@@ -477,7 +510,7 @@ impl Systemd {
         let report = match start {
             true if self.serves() => Report::Started { number },
             true => Report::StartFailed { number },
-            false if self.is_inactive() => Report::Stopped { number },
+            false if self.is_inactive_for(process) => Report::Stopped { number },
             false => Report::StopFailed { number },
         };
         cx.out.push(Out::Report { process, report, after: Duration::ZERO });
