@@ -10,5 +10,11 @@ mod faults_host;
 mod faults_scene;
 #[path = "lab/selftest.rs"]
 mod selftest;
+#[path = "lab/service.rs"]
+mod service;
+#[path = "lab/service_scene.rs"]
+mod service_scene;
+#[path = "lab/service_units.rs"]
+mod service_units;
 #[path = "lab/support/mod.rs"]
 mod support;

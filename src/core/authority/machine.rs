@@ -124,6 +124,11 @@ impl Authority {
         self.phase == Phase::Active
     }
 
+    /// Whether the demotion under way may take its time: the lease still holds.
+    pub fn is_planned(&self) -> bool {
+        self.planned
+    }
+
     /// Whether nothing will be promoted in `term` any more.
     pub fn is_barred(&self, term: Term) -> bool {
         self.barred == Some(term)

@@ -39,8 +39,8 @@ pub use enter::{enter, test_name};
 pub use host::{Host, REBOOT};
 pub use member::{Member, Stop};
 pub use network::{Cut, Network, address, on};
-pub use record::{figure, trials};
-pub use sampler::Sampler;
+pub use record::{Record, figure, trials};
+pub use sampler::{Sampler, Samples};
 
 use command::tool;
 use template::Template;
