@@ -21,6 +21,7 @@ mod command;
 mod disk;
 mod enter;
 mod host;
+mod life;
 mod member;
 mod network;
 pub mod record;
