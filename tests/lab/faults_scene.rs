@@ -187,22 +187,42 @@ impl Scene<'_> {
         record.overlaps().into_iter().partition(excused)
     }
 
-    /// Scripts run in the order of the roles: no `leader` after a `leader` without the `follower`
-    /// of the same host between them, unless that host was not able to, and tokens rise.
+    /// Scripts run in the order of the roles, with rising tokens: between two `leader` scripts the
+    /// host of the first runs `follower`. It comes later only where nobody waited for it: the host
+    /// could do nothing, or the successor has waited for the bound.
     fn judge_scripts(&self, events: &[Event]) {
-        let leaders: Vec<usize> =
-            (0..events.len()).filter(|&at| events[at].event == "leader").collect();
-        for pair in leaders.windows(2) {
-            let (old, new) = (&events[pair[0]], &events[pair[1]]);
-            assert!(old.token < new.token, "tokens do not rise: {old:?}, {new:?}");
-            let between = &events[pair[0] + 1..pair[1]];
-            let demoted = between.iter().any(|e| e.host == old.host && e.event == "follower");
-            let mute = self.silences.iter().any(|silence| {
-                silence.host == old.host && silence.from < new.at && silence.until > old.at
-            });
-            assert!(demoted || mute, "no follower script between {old:?} and {new:?}: {events:#?}");
+        let leaders = (0..events.len()).filter(|&at| events[at].event == "leader");
+        let leaders: Vec<usize> = leaders.collect();
+        for (at, &first) in leaders.iter().enumerate() {
+            let old = &events[first];
+            let undone = |until: usize| {
+                events[first..until].iter().any(|e| e.host == old.host && e.event == "follower")
+            };
+            if let Some(&next) = leaders.get(at + 1) {
+                let new = &events[next];
+                assert!(old.token < new.token, "tokens do not rise: {old:?}, {new:?}");
+                let waited = self.waited_for(old, new);
+                assert!(
+                    undone(next) || waited,
+                    "{old:?} is not undone before {new:?}: {events:#?}"
+                );
+            }
+            let again = leaders[at + 1..].iter().find(|&&again| events[again].host == old.host);
+            if let Some(&again) = again {
+                assert!(undone(again), "{old:?} was never undone: {events:#?}");
+            }
         }
         assert!(!leaders.is_empty(), "no leader script ran: {events:#?}");
+    }
+
+    /// Whether the host of `old` was silent, or `new` comes later than any proof would have.
+    fn waited_for(&self, old: &Event, new: &Event) -> bool {
+        let between = |from: Duration, until: Duration| from < new.at && until > old.at;
+        let of_old = |host: usize| host == old.host;
+        let mut silences = self.silences.iter().filter(|silence| of_old(silence.host));
+        let mut faults = self.faults.iter().filter(|fault| of_old(fault.host));
+        silences.any(|silence| between(silence.from, silence.until))
+            || faults.any(|fault| between(fault.at, fault.over) && new.at >= fault.at + WAIT)
     }
 
     fn judge_faults(&self, members: &Record) {

@@ -26,7 +26,10 @@ impl Authority {
             _ => false,
         };
         let bounded = self.timing.enforcement == Enforcement::Bounded;
-        if !demoting || !bounded || self.planned {
+        // At the start of the agent: the target is proven inactive, and a script that only says so
+        // may take its time.
+        let undoes = self.phase != Phase::Settling || self.token.is_some();
+        if !demoting || !bounded || !undoes || self.planned {
             return None;
         }
         let first = self.began + self.timing.demote_timeout.saturating_sub(FENCE_LEAD);

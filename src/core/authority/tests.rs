@@ -412,6 +412,16 @@ fn rule_10_what_ran_before_is_stopped_first_and_fenced_in_time() {
     assert_eq!(fixture.pass(0), [Order::Fence { token: Token(0) }], "it runs, no time is left");
 }
 
+#[test]
+fn rule_10_the_scripts_of_a_start_are_not_fenced() {
+    let mut fixture = Fixture::new(Enforcement::Bounded);
+    let number = stop_of(&fixture.turn()).expect("an earlier run may have left something");
+    fixture.report(Report::Stopped { number });
+    assert_eq!(fixture.phase(), Phase::Settling);
+    assert_eq!(fixture.pass(60_000), []);
+    assert_eq!(fixture.authority.next_deadline(), None);
+}
+
 /// Random histories: the phases of a living agent never contradict what was ordered.
 #[test]
 fn random_histories_start_only_under_a_lease_and_release_only_after_proof() {
