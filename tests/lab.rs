@@ -8,6 +8,8 @@ mod faults;
 mod faults_host;
 #[path = "lab/faults_scene.rs"]
 mod faults_scene;
+#[path = "lab/floor.rs"]
+mod floor;
 #[path = "lab/selftest.rs"]
 mod selftest;
 #[path = "lab/service.rs"]
