@@ -154,12 +154,15 @@ impl Scene<'_> {
         assert!((1..=3).filter(|&host| active(host)).eq([leader.host]), "targets, {leader:?}");
         let unit = self.member.unit();
         let samples = self.sampler.take().expect("it watches to the end").stop();
-        let (members, targets) = (samples.of(&unit), self.lab.active(TARGET));
-        println!("members:\n{members}targets:\n{targets}");
+        // The sampler sees processes, process 1 also what came and went between two looks.
+        let (members, started) = (samples.of(&unit), self.lab.active(&unit));
+        let targets = self.lab.active(TARGET);
+        println!("members:\n{members}as process 1 has them:\n{started}targets:\n{targets}");
         if let Some(latest) = samples.latest() {
             println!("at most {latest:?} between two samples");
         }
-        for (record, of) in [(members, "member"), (&targets, "target")] {
+        let records = [(members, "member"), (&started, "member unit"), (&targets, "target")];
+        for (record, of) in records {
             let (frozen, real) = self.overlaps(record);
             assert!(real.is_empty(), "two hosts at once ({of}): {real:#?}\n{record}");
             figure(&format!("{}: longest overlap, {of}", test()), &[longest(&real)]);
