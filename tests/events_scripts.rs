@@ -155,6 +155,7 @@ fn wait_readable(file: &File, deadline: Instant) {
 
 fn occurrence(event: EventName, token: u64) -> Occurrence {
     Occurrence {
+        planned: false,
         number: 0,
         event,
         role: event.as_str(),

@@ -157,6 +157,14 @@ impl Lab {
         .unwrap()
     }
 
+    /// What is called before the first script, and then `run`.
+    #[track_caller]
+    fn begins(&self, run: &str) {
+        let events = EventName::ALL.map(|event| format!("stop {event} none"));
+        self.calls(&events.each_ref().map(String::as_str));
+        self.calls(&[run]);
+    }
+
     #[track_caller]
     fn calls(&self, expected: &[&str]) {
         for call in expected {
@@ -168,6 +176,7 @@ impl Lab {
 fn submit(scripts: &Scripts, first: u64, events: &[EventName]) {
     for (number, event) in (first..).zip(events) {
         scripts.submit(Occurrence {
+            planned: false,
             number,
             event: *event,
             role: event.as_str(),
@@ -208,7 +217,7 @@ fn a_unit_is_told_by_a_file_that_is_there_only_while_it_runs() {
     let lab = Lab::new();
     let scripts = lab.start(&[Leader]);
     submit(&scripts, 1, &[Leader]);
-    lab.calls(&["stop leader none", "run leader one"]);
+    lab.begins("run leader one");
     let path = lab.dir.path().join("event-leader.json");
     let told: BTreeMap<String, String> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     assert_eq!((told["event"].as_str(), told["token"].as_str()), ("leader", "7"));
@@ -227,8 +236,7 @@ fn one_unit_at_a_time_in_the_order_of_events() {
     let lab = Lab::new();
     let scripts = lab.start(&[Leader, Follower, Change]);
     submit(&scripts, 1, &[Leader]);
-    lab.calls(&["stop leader none", "stop follower none", "stop change none"]);
-    lab.calls(&["run leader one"]);
+    lab.begins("run leader one");
     submit(&scripts, 2, &[Follower, Candidate, Leader]);
     for (event, next) in [
         (Leader, "run change one"),
@@ -257,7 +265,7 @@ fn at_its_limit_a_unit_is_stopped_and_then_killed() {
         let scripts = lab.start(&[Leader]);
         lab.manager.state.send_modify(|state| state.obeys_stop = obeys_stop);
         submit(&scripts, 1, &[Leader]);
-        lab.calls(&["stop leader none", "run leader one"]);
+        lab.begins("run leader one");
         lab.calls(calls);
         let ended = finished(&scripts, 1);
         let outcome = &ended.outcome;
@@ -273,7 +281,7 @@ fn a_demotion_has_the_unit_stopped_that_is_in_its_way() {
     lab.demote_timeout = 3 * third;
     let scripts = lab.start(&[Leader, Follower]);
     submit(&scripts, 1, &[Leader]);
-    lab.calls(&["stop leader none", "stop follower none", "run leader one"]);
+    lab.begins("run leader one");
     let begun = Instant::now();
     submit(&scripts, 2, &[Follower]);
     lab.calls(&["stop leader none"]);
@@ -294,7 +302,8 @@ fn what_cannot_be_killed_is_not_over_until_it_is_gone() {
     lab.manager.state.send_modify(|state| (state.obeys_stop, state.obeys_kill) = (false, false));
     submit(&scripts, 1, &[Leader, Follower]);
     submit(&scripts, 3, &[Leader]);
-    lab.calls(&["stop leader none", "run leader one", "stop leader none", "kill leader none"]);
+    lab.begins("run leader one");
+    lab.calls(&["stop leader none", "kill leader none"]);
     submit(&scripts, 4, &[Follower]);
     let ended = finished(&scripts, 1);
     assert!(matches!(ended.outcome, Outcome::TimedOut { killed: true }), "{:?}", ended.outcome);
@@ -308,7 +317,7 @@ fn a_unit_that_the_manager_lost_sight_of_is_stopped_until_that_is_certain() {
     let lab = Lab::new();
     let scripts = lab.start(&[Leader]);
     submit(&scripts, 1, &[Leader]);
-    lab.calls(&["stop leader none", "run leader one"]);
+    lab.begins("run leader one");
     lab.manager.state.send_modify(|state| state.stop_fails = 2);
     lab.manager.end(Leader, Err("connection lost".into()));
     lab.calls(&["stop leader none", "stop leader none", "stop leader none"]);
@@ -322,7 +331,7 @@ fn what_cannot_be_started_is_reported_and_over() {
     let lab = Lab::new();
     let scripts = lab.start(&[Leader]);
     submit(&scripts, 1, &[Leader]);
-    lab.calls(&["stop leader none", "run leader one"]);
+    lab.begins("run leader one");
     lab.manager.end(Leader, Ok(UnitOutcome::Refused("Access denied".into())));
     let ended = finished(&scripts, 1);
     let Outcome::NotStarted(error) = ended.outcome else { panic!("{:?}", ended.outcome) };
@@ -344,7 +353,7 @@ fn stopping_the_agent_stops_the_unit_and_runs_the_demotion() {
     let lab = Lab::new();
     let scripts = lab.start(&[Leader, Follower]);
     submit(&scripts, 1, &[Leader]);
-    lab.calls(&["stop leader none", "stop follower none", "run leader one"]);
+    lab.begins("run leader one");
     submit(&scripts, 2, &[Follower]);
     lab.manager.end(Follower, Ok(UnitOutcome::Exited(0)));
     let (status, over) = (scripts.status(), scripts.over());

@@ -4,6 +4,14 @@
 mod cold_start;
 #[path = "lab/disk.rs"]
 mod disk;
+#[path = "lab/faults.rs"]
+mod faults;
+#[path = "lab/faults_host.rs"]
+mod faults_host;
+#[path = "lab/faults_scene.rs"]
+mod faults_scene;
+#[path = "lab/floor.rs"]
+mod floor;
 #[path = "lab/packaging.rs"]
 mod packaging;
 #[path = "lab/rights.rs"]

@@ -38,8 +38,8 @@ fn built() -> (tempfile::TempDir, PathBuf) {
         .output()
         .unwrap();
     assert!(build.status.success(), "{}", said(&build));
-    let names = fs::read_dir(output.path()).unwrap().map(|entry| entry.unwrap().path());
-    let deb = names.filter(|path| path.extension().is_some_and(|e| e == "deb")).next().unwrap();
+    let mut names = fs::read_dir(output.path()).unwrap().map(|entry| entry.unwrap().path());
+    let deb = names.find(|path| path.extension().is_some_and(|e| e == "deb")).unwrap();
     (output, deb)
 }
 

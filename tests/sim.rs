@@ -20,6 +20,13 @@ struct Report {
     fetches: u64,
     snapshots: u64,
     messages: u64,
+    activations: u64,
+    /// Overlaps with a host that was frozen as a whole, of which nothing is promised.
+    apart: u64,
+    scripts: u64,
+    unbounded: u64,
+    /// Elections for which no voter waited.
+    quick: u64,
 }
 
 impl Report {
@@ -29,6 +36,11 @@ impl Report {
         self.fetches += other.fetches;
         self.snapshots += other.snapshots;
         self.messages += other.messages;
+        self.activations += other.activations;
+        self.apart += other.apart;
+        self.scripts += other.scripts;
+        self.unbounded += other.unbounded;
+        self.quick += other.quick;
     }
 }
 
@@ -40,7 +52,19 @@ fn run(seed: u64, mutation: Option<Mutation>) -> Result<Report, String> {
         let acked = world.oracle.acked_write_durable.count() as u64;
         let Counts { messages, fetches, snapshots } = world.counts;
         let elections = world.oracle.elections;
-        Ok(Report { elections, acked, fetches, snapshots, messages })
+        let authority = &world.oracle.authority;
+        Ok(Report {
+            elections,
+            acked,
+            fetches,
+            snapshots,
+            messages,
+            activations: authority.one_active.activations,
+            apart: authority.one_active.apart,
+            scripts: authority.script_order.scripts,
+            unbounded: authority.paused.unbounded,
+            quick: authority.without_vote_lease.quick,
+        })
     }));
     outcome.unwrap_or_else(|cause| {
         let text = cause.downcast_ref::<String>().cloned();
@@ -86,13 +110,18 @@ fn every_seed_keeps_every_invariant() {
         }
         totals
     });
-    let Report { elections, acked, fetches, snapshots, messages } = totals;
+    let Report { elections, acked, fetches, snapshots, messages, .. } = totals;
+    let Report { activations, apart, scripts, unbounded, quick, .. } = totals;
     println!(
         "{count} seeds from {start}: {elections} elections, {acked} acknowledged writes, \
-         {messages} messages, {fetches} fetches, {snapshots} snapshots"
+         {messages} messages, {fetches} fetches, {snapshots} snapshots; {activations} activations \
+         ({unbounded} without bound), {scripts} scripts, {quick} elections without a vote lease, \
+         {apart} overlaps with a host that was frozen"
     );
-    assert!(elections >= count && acked >= count * 5, "the runs did too little");
+    assert!(count < 100 || (elections >= count && acked >= count * 5), "the runs did too little");
     assert!(count < 100 || (fetches > count && snapshots > count / 4), "too little was repaired");
+    let tried = activations > count && scripts > count && unbounded > 0 && quick > count / 10;
+    assert!(count < 100 || tried, "authority was tried too little");
 }
 
 /// The planted bug must be found within 400 seeds by the invariant it breaks; `besides` are others
@@ -171,4 +200,62 @@ fn acknowledging_before_commit_is_caught() {
 #[test]
 fn committing_without_a_quorum_is_caught() {
     is_caught(Mutation::CommitWithoutQuorum, "leader_completeness", &["liveness"]);
+}
+
+#[test]
+fn promoting_without_waiting_is_caught() {
+    is_caught(
+        Mutation::PromoteWithoutWaiting,
+        "one_active_node",
+        &["active_within_bound", "liveness"],
+    );
+}
+
+#[test]
+fn a_lease_from_receipt_is_caught() {
+    is_caught(Mutation::LeaseFromReceipt, "active_within_bound", &["one_active_node"]);
+}
+
+#[test]
+fn releasing_before_the_job_ended_is_caught() {
+    is_caught(Mutation::ReleaseBeforeStopped, "released_only_after_stopped", &["script_order"]);
+}
+
+#[test]
+fn ignoring_drift_is_caught() {
+    is_caught(Mutation::DriftIgnored, "one_active_node", &[]);
+}
+
+#[test]
+fn waiting_for_the_own_bound_is_caught() {
+    is_caught(Mutation::WaitersOwnBound, "one_active_node", &["paused_never_expires"]);
+}
+
+#[test]
+fn promoting_after_a_pause_is_caught() {
+    is_caught(Mutation::PromoteAfterPause, "one_active_node", &["active_within_bound"]);
+}
+
+#[test]
+fn an_activation_across_terms_is_caught() {
+    is_caught(Mutation::ActivateAcrossTerms, "promote_only_own_term", &["one_active_node"]);
+}
+
+#[test]
+fn a_ping_after_expiry_is_caught() {
+    is_caught(Mutation::PingAfterExpiry, "active_within_bound", &["one_active_node"]);
+}
+
+#[test]
+fn a_release_by_an_older_invocation_is_caught() {
+    is_caught(
+        Mutation::ReleaseByOlderInvocation,
+        "release_names_dead_invocation",
+        &["released_only_after_stopped", "one_active_node"],
+    );
+}
+
+#[test]
+fn a_token_from_the_bare_index_is_caught() {
+    is_caught(Mutation::TokenFromBareIndex, "tokens_increase", &[]);
 }

@@ -105,7 +105,7 @@ impl Armed {
         })
     }
 
-    fn is_killed(self, not_before: Duration) {
+    fn dies(self, not_before: Duration) {
         let (status, lived) = self.end();
         assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{status:?} after {lived:?}");
         assert!(lived >= not_before, "killed after {lived:?}");
@@ -122,20 +122,20 @@ const LATE: Duration = Duration::from_millis(80);
 
 #[test]
 fn it_kills_at_its_time() {
-    Armed::new("arm").is_killed(Duration::from_millis(200) - LATE);
+    Armed::new("arm").dies(Duration::from_millis(200) - LATE);
 }
 
 #[test]
 fn a_stopped_process_dies_on_time() {
     let armed = Armed::new("arm");
     armed.signal(Signal::SIGSTOP);
-    armed.is_killed(Duration::from_millis(200) - LATE);
+    armed.dies(Duration::from_millis(200) - LATE);
 }
 
 #[test]
 fn a_time_in_the_past_kills_at_once() {
-    Armed::new("past").is_killed(Duration::ZERO);
-    Armed::new("just past").is_killed(Duration::ZERO);
+    Armed::new("past").dies(Duration::ZERO);
+    Armed::new("just past").dies(Duration::ZERO);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_disarmed_one_does_nothing() {
 
 #[test]
 fn it_can_be_moved_on_and_near_and_armed_again() {
-    Armed::new("move on").is_killed(Duration::from_millis(400) - LATE);
-    Armed::new("move near").is_killed(Duration::from_millis(200) - LATE);
-    Armed::new("again").is_killed(Duration::from_millis(300) - LATE);
+    Armed::new("move on").dies(Duration::from_millis(400) - LATE);
+    Armed::new("move near").dies(Duration::from_millis(200) - LATE);
+    Armed::new("again").dies(Duration::from_millis(300) - LATE);
 }

@@ -172,9 +172,14 @@ async fn a_logind_that_comes_later_or_anew_is_used() {
     let (inhibitors, mut notices) = start(&bus);
     let mut logind = Logind::start(&bus).await;
     let (shutdown, sleep) = logind.both().await;
+    // Heard means that everything before it was read.
+    logind.say("PrepareForSleep", true).await;
+    assert_eq!(notice(&mut notices).await, HostNotice::Sleep);
     logind.connection.clone().close().await.unwrap();
     let mut logind = Logind::start(&bus).await;
     let (shutdown_again, _sleep_again) = logind.both().await;
+    logind.say("PrepareForSleep", true).await;
+    assert_eq!(notice(&mut notices).await, HostNotice::Sleep);
     // What a logind that is gone would wait for is let go.
     released(shutdown).await;
     released(sleep).await;

@@ -328,6 +328,7 @@ fn occurrence(consequence: &Consequence, status: &NodeStatus) -> Occurrence {
     Occurrence {
         number: consequence.number,
         event: consequence.script.event,
+        planned: consequence.planned,
         role: consequence.script.role,
         old_role: consequence.script.old_role,
         leader: leader.map(|m| m.name.to_string()),

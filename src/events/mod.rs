@@ -84,6 +84,8 @@ pub enum Backend {
 pub struct Occurrence {
     /// Number of the consequence, always rising; what [`Scripts::over`] says.
     pub number: u64,
+    /// Whether it is a demotion that may take its time: this node still holds its lease.
+    pub planned: bool,
     /// The event; `change` is implied by every other and need not be submitted.
     pub event: EventName,
     /// The role that the event speaks of.

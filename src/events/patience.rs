@@ -38,14 +38,17 @@ impl Stop {
 pub(super) enum Part {
     /// It is the demotion: a script of a `follower` event.
     Demotion,
+    /// It is a demotion that goes on under a lease that holds: no fence waits for it.
+    Planned,
     /// It holds the demotion up.
     Obstacle,
 }
 
 impl Part {
     /// The part of a script that runs because of `event`; a `change` script has its event's.
-    pub(super) fn of(event: EventName) -> Part {
+    pub(super) fn of(event: EventName, planned: bool) -> Part {
         match event {
+            EventName::Follower if planned => Part::Planned,
             EventName::Follower => Part::Demotion,
             EventName::Leader | EventName::Candidate | EventName::Learner | EventName::Change => {
                 Part::Obstacle
@@ -112,7 +115,7 @@ impl Patience {
             limits = limits.or_earlier(self.before_stop(stop, holds_up));
         }
         match (demotion, part, self.fence_after) {
-            (None, _, _) | (_, Part::Demotion, None) => limits,
+            (None, ..) | (_, Part::Planned, _) | (_, Part::Demotion, None) => limits,
             (Some(since), Part::Obstacle, _) => limits.or_earlier(self.make_way(started, since)),
             (Some(since), Part::Demotion, Some(fence)) => {
                 limits.or_earlier(self.before_fence(started, since, fence))

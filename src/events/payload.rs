@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::Occurrence;
+use super::{EventName, Occurrence};
 use crate::limits::EVENT_REASON_MAX_CHARS;
 
 /// Program search path of every script. The agent's own is not passed on.
@@ -14,6 +14,10 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 
 /// Locale of every script.
 const LANG: &str = "C.UTF-8";
+
+/// Sequence number of what no event of the same run of the agent comes after. Exact as a number of
+/// JavaScript.
+const LAST_SEQUENCE: u64 = (1 << 53) - 1;
 
 /// How many facts there are.
 pub(super) const FACTS: usize = 13;
@@ -79,6 +83,34 @@ impl Payload {
             ("DEADLINE_USEC", deadline.as_micros().to_string()),
         ];
         Payload { facts }
+    }
+
+    /// The facts of the demotion of a node whose agent has ended, for the script of `follower`;
+    /// what runs after the agent tells them. `now` and `deadline` are after 1970.
+    pub fn of_ended_agent(
+        cluster: &str,
+        node: &str,
+        token: Option<u64>,
+        now: Duration,
+        deadline: Duration,
+    ) -> Payload {
+        let event = EventName::Follower;
+        let occurrence = Occurrence {
+            number: 0,
+            planned: false,
+            event,
+            role: event.as_str(),
+            old_role: EventName::Leader.as_str(),
+            leader: None,
+            leader_address: None,
+            // Not known; the token is what tells activations apart.
+            term: 0,
+            token,
+            reason: "the agent has ended",
+            timestamp_usec: now.as_micros() as u64,
+        };
+        let told = Numbered { sequence: LAST_SEQUENCE, stands_for: 0, occurrence };
+        Payload::new(&told, event.as_str(), cluster, node, deadline)
     }
 
     /// The arguments of every script: event, role, cluster.

@@ -77,7 +77,8 @@ impl Runner {
         self.config = self.shared.config();
         self.patience = patience_of(&self.config, &self.shared);
         let own = told.occurrence.event;
-        let mut left = Vec::new();
+        // Also when no script is due: a demotion is not over while an earlier run's script runs.
+        let mut left = self.clear_away().await;
         if own != EventName::Change {
             left.extend(self.run_script(own, told).await);
         }
@@ -106,8 +107,8 @@ impl Runner {
 
     async fn run_script(&mut self, event: EventName, told: &Numbered) -> Vec<Gone> {
         let Some(script) = self.config.scripts.get(&event).cloned() else { return Vec::new() };
-        let part = Part::of(told.occurrence.event);
-        let mut left = self.clear_away().await;
+        let part = Part::of(told.occurrence.event, told.occurrence.planned);
+        let mut left = Vec::new();
         if let Some(cause) = self.patience.exhausted(part) {
             let (event, script) = (event.as_str(), script.display());
             let what = match cause {
@@ -170,7 +171,7 @@ impl Runner {
         if std::mem::replace(&mut self.begun, true) {
             return Vec::new();
         }
-        units.clear_away(self.config.scripts.keys().copied()).await
+        units.clear_away().await
     }
 
     fn payload(&self, event: EventName, told: &Numbered, part: Part) -> Payload {

@@ -84,11 +84,12 @@ impl UnitRunner {
         format!("raftctl-event@{}:{event}.service", self.node)
     }
 
-    /// Stops the units of `events`; what did not confirm its end in time is returned.
-    pub(super) async fn clear_away(&self, events: impl Iterator<Item = EventName>) -> Vec<Gone> {
+    /// Stops the units of all events, configured or not any more; what did not confirm its end in
+    /// time is returned.
+    pub(super) async fn clear_away(&self) -> Vec<Gone> {
         let mut left = Vec::new();
         let until = Instant::now() + SCRIPT_KILL_WAIT;
-        for event in events {
+        for event in EventName::ALL {
             self.withdraw(event);
             let mut stopped = self.stopped(self.unit(event));
             if timeout_at(until, &mut stopped).await.is_err() {

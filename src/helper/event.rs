@@ -1,7 +1,7 @@
 //! `event NODE:EVENT`: runs one event script as root.
 //!
 //! Two sources, and they are not equal. The configuration says *which* program runs: only root can
-//! change it, nor the program, nor anything on the way to both, or nothing runs. The event file says
+//! change it, the program, or anything on the way to both, or nothing runs. The event file says
 //! *what happened*: the unprivileged agent writes it, so it is taken for hostile. Whoever controls
 //! the agent chooses values of thirteen known variables, each within its grammar, and nothing else:
 //! no program, no argument, no other variable, no file of somebody else.
@@ -99,7 +99,7 @@ pub fn prepare(places: &Places, instance: &Instance) -> Result<(Command, PathBuf
     let trust = Trust { owner: places.owner };
     let config = read_config(places, trust, &instance.node)?;
     let script = config.events.scripts.get(&instance.event);
-    let script = script.ok_or_else(|| EventError::NoScript(instance.event))?.clone();
+    let script = script.ok_or(EventError::NoScript(instance.event))?.clone();
     trust.file(&script)?;
     let interpreter = program::interpreter(&script, PATH)?;
     if let Some(node) = &interpreter {

@@ -1,12 +1,13 @@
-//! Floor 5: the root side. One program for the three things that the unprivileged agent cannot do
-//! itself, each started by a unit of ours (`raftctl-event@`, `raftctl@`, `raftctl-fence@`).
+//! Floor 5: the helper. One program for the three things that the unprivileged agent cannot do
+//! itself, each started by a unit of ours: as root by `raftctl-event@` and `raftctl-fence@`, and
+//! after the agent, as its user, by `raftctl@`.
 //!
 //! Guarantees: a verb gets one argument, which follows a grammar BEFORE anything is opened; there
 //! is no option, since the agent chooses the instance name of a unit and so the argument. Every
 //! path is fixed here or comes from a file that only root can write.
 //!
-//! Does not: decide when something happens (the agent, or systemd, starts the unit), or read its
-//! environment.
+//! Does not: decide when something happens (the agent, or systemd, starts the unit), or, as root,
+//! read its environment.
 
 mod announce;
 mod configuration;
@@ -26,7 +27,7 @@ use crate::exit::{Exit, Failure};
 const USAGE: &str = "\
 Usage: raftctl-helper VERB ARGUMENT
 
-Runs as root, started by units of raftctl. There is no reason to call it by hand.
+Started by units of raftctl. There is no reason to call it by hand.
 
 Verbs:
   event NODE:EVENT   run the event script of a node

@@ -140,8 +140,7 @@ impl<M: StateMachine> Node<M> {
     pub(super) fn yield_if_useless(&mut self, now: Instant) {
         let term = self.replica.position().term;
         let phase = self.authority.phase();
-        let alone = self.replica.voters().len() == 1;
-        if !self.leads() || alone || matches!(phase, Phase::Starting | Phase::Active) {
+        if !self.leads() || matches!(phase, Phase::Starting | Phase::Active) {
             self.duty.idle_lead = None;
             return;
         }
@@ -156,7 +155,11 @@ impl<M: StateMachine> Node<M> {
         let barred = self.authority.is_barred(term) || self.disk_stalls(now);
         let waits = self.waits_for_another();
         let stuck = !waits && now >= since + self.config.timing.election_max * 2;
-        if barred || stuck || self.duty.suspended {
+        let alone = self.replica.voters().len() == 1;
+        if alone && barred && !self.stopping && !self.duty.suspended {
+            // There is nobody to give it to: the next election is a new term.
+            self.replica.step_down(now);
+        } else if !alone && (barred || stuck || self.duty.suspended) {
             self.hand_over(now);
         }
     }

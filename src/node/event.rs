@@ -135,6 +135,8 @@ pub enum Answer {
 pub struct Consequence {
     /// Rises by one with each; [`Event::Acted`] names it when its scripts are over.
     pub number: u64,
+    /// Whether a demotion goes on under a lease that holds.
+    pub planned: bool,
     /// The event whose script is due, with the roles it speaks of.
     pub script: ScriptEvent,
     /// Term now.

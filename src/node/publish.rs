@@ -104,6 +104,7 @@ impl<M: StateMachine> Node<M> {
             let token = if is_follower { ended.or(new.token) } else { new.token };
             effects.push(Effect::Act(Consequence {
                 number: self.duty.acts,
+                planned: self.authority.is_planned(),
                 script,
                 term: new.term,
                 token,

@@ -151,8 +151,8 @@ impl Remains {
     /// Whether the node is active again and rightly so: the gate is open, and its target is up
     /// without anybody having it stopped. A fence that comes too late must not kill what runs.
     pub async fn is_active_again(&self) -> bool {
-        let target = self.target().await;
-        self.gate.exists() && target.is_ok_and(|target| target.is_up() && target.job.is_none())
+        let up = |target: Target| target.is_up() && target.job.is_none();
+        self.gate.exists() && self.target().await.is_ok_and(up)
     }
 
     /// The units of an activation that still have processes.

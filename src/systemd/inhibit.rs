@@ -211,6 +211,8 @@ impl Task {
         let who = format!("raftctl {}", self.node);
         let body = (what.as_str(), who, "hands leadership over", "delay");
         let within = limits::HOST_CALL_TIMEOUT;
+        // What zbus receives is not closed on exec, only this copy of it is: a script that starts
+        // before the answer is dropped would hold the inhibitor until it ends. Some microseconds.
         let fd = bus::read(method.name, &bus::call(connection, method, &body, within).await?)?;
         self.locks.with(what, |lock| *lock = Lock { held: Some(fd), awaited: false });
         Ok(())

@@ -109,6 +109,9 @@ impl Host {
         loop {
             changes.next(limits::HOST_POLL).await;
             let settled = begun.elapsed() >= limits::HOST_POLL;
+            if !settled && self.runs(job) {
+                continue;
+            }
             let target = self.look_once(changes).await?;
             let end = job.and_then(|job| self.manager.result_of(job));
             match judge::start(asked, end.as_ref(), &target, settled) {
@@ -118,6 +121,11 @@ impl Host {
                 Verdict::Failed(problem) => return Err(problem),
             }
         }
+    }
+
+    /// Whether a job was queued and nothing was heard of its end: no look can decide anything yet.
+    fn runs(&self, job: Option<&OwnedObjectPath>) -> bool {
+        job.is_some_and(|job| self.manager.result_of(job).is_none())
     }
 
     /// Has the manager stop the target; returns when it has the job, or has been seen to need none.
@@ -155,11 +163,12 @@ impl Host {
         changes: &mut Changes,
     ) -> Result<(), String> {
         let begun = Instant::now();
-        if job.is_some() {
-            changes.next(limits::HOST_POLL).await;
-        }
         loop {
             let settled = job.is_none() || begun.elapsed() >= limits::HOST_POLL;
+            if !settled && self.runs(job) {
+                changes.next(limits::HOST_POLL).await;
+                continue;
+            }
             let target = self.look_once(changes).await?;
             let members = match target.active.as_str() {
                 "inactive" if target.job.is_none() => self.members_up(&target).await?,

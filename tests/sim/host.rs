@@ -7,25 +7,32 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use raftctl::consensus::{Replica, ReplicaConfig};
-use raftctl::core::authority::{Enforcement, Timing};
+use raftctl::core::authority::Order;
+use raftctl::core::command::Release;
 use raftctl::core::message::{Entry, HardState, Snapshot};
+use raftctl::core::rng::Rng;
+use raftctl::core::secret::release_secret;
 use raftctl::core::state::ClusterState;
-use raftctl::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Term};
+use raftctl::core::{
+    Address, Incarnation, Index, Instant, Invocation, NodeId, NodeName, Reading, Term,
+};
 use raftctl::node::disk::{DiskRequest, DiskWorker, StateKeeper};
-use raftctl::node::event::Event;
+use raftctl::node::event::{Consequence, Effect, Event};
 use raftctl::node::machine::StateMachine;
 use raftctl::node::{Member, Node, NodeConfig, recover};
 use raftctl::storage::{Batch, LogError, LogOptions, LogStore, SegmentedLog, SimDisk};
 
+use super::clock::Clock;
 use super::plan::{Mutation, Settings};
-use super::recorder::{Planted, Recorder};
+use super::recorder::{Lie, Planted, Recorder};
+use super::systemd::Systemd;
 
 /// The durable state machine: what redb holds in production. The memory of a store, shared by the
 /// host, which survives, and the process, which does not.
 #[derive(Clone, Default)]
-struct Stored {
-    bytes: Vec<u8>,
-    applied: (Index, Term),
+pub struct Stored {
+    pub bytes: Vec<u8>,
+    pub applied: (Index, Term),
 }
 
 /// The store of one process: durable at `flush`.
@@ -113,14 +120,47 @@ pub struct Running {
     /// While paused nothing is handled, and the disk thread sleeps too.
     pub paused_until: Instant,
     pub wake_at: Option<Instant>,
+    /// A turn that pauses in the middle.
+    pub stalled: Stalled,
+    /// When the kernel ends this process (CLOCK_BOOTTIME).
+    pub dead_man: Option<Instant>,
+    /// Orders that the surface to the service manager has not carried out yet.
+    pub orders: VecDeque<Order>,
+    /// Event scripts that wait for the one that runs.
+    pub acts: VecDeque<Consequence>,
+    pub script_runs: bool,
+}
+
+/// Where a turn pauses.
+#[derive(Default)]
+pub enum Stalled {
+    #[default]
+    Not,
+    /// Events were handled, the turn was not run.
+    BeforeTurn(Vec<Effect>),
+    /// The turn was run, these effects are not carried out; then comes the ping, if it was due.
+    AfterTurn(VecDeque<Effect>, bool),
 }
 
 pub struct Host {
     pub id: NodeId,
+    /// Which machine this is: its place among the hosts of the world.
+    pub place: usize,
     disk: SimDisk,
     stored: Arc<Mutex<Stored>>,
     pub running: Option<Running>,
     starts: u64,
+    pub clock: Clock,
+    pub systemd: Systemd,
+    /// Raised by every power cut: what was going to happen here does not.
+    pub epoch: u64,
+    pub powered: bool,
+    /// While frozen nothing happens on this host, whoever should do it.
+    pub frozen_until: Instant,
+    /// How long it was frozen while something ran; beyond the margins nothing is guaranteed.
+    pub frozen_for: Duration,
+    /// The node lives on another machine now; nobody hears this one any more.
+    pub abandoned: bool,
 }
 
 pub fn name_of(id: NodeId) -> NodeName {
@@ -132,25 +172,70 @@ fn address_of(id: NodeId) -> Address {
 }
 
 impl Host {
-    pub fn new(id: NodeId, seed: u64, mutation: Option<Mutation>) -> Self {
-        let mut disk = SimDisk::new(seed);
-        disk.skip_sync(mutation == Some(Mutation::SkipFsync));
-        Host { id, disk, stored: Arc::default(), running: None, starts: 0 }
+    pub fn new(id: NodeId, place: usize, rng: &mut Rng, settings: &Settings) -> Self {
+        let mut disk = SimDisk::new(rng.next_u64());
+        disk.skip_sync(settings.mutation == Some(Mutation::SkipFsync));
+        let drifts = settings.authority.is_some_and(|plan| plan.drift);
+        Host {
+            id,
+            place,
+            disk,
+            stored: Arc::default(),
+            running: None,
+            starts: 0,
+            clock: if drifts { Clock::drifting(rng) } else { Clock::exact() },
+            systemd: Systemd::new(settings.host(id), settings.habits()),
+            epoch: 0,
+            powered: true,
+            frozen_until: Instant::default(),
+            frozen_for: Duration::ZERO,
+            abandoned: false,
+        }
+    }
+
+    /// Another machine with a copy of this one's disk, as a power cut would leave it.
+    pub fn cloned(&self, place: usize, rng: &mut Rng, settings: &Settings) -> Host {
+        let mut disk = self.disk.fork(rng.next_u64());
+        disk.crash();
+        let stored = Arc::new(Mutex::new(self.stored()));
+        Host { disk, stored, ..Host::new(self.id, place, rng, settings) }
+    }
+
+    /// What the durable state machine holds.
+    pub fn stored(&self) -> Stored {
+        self.stored.lock().expect("one thread").clone()
+    }
+
+    /// The disk is replaced by an empty one and a backup of the state.
+    pub fn replace_disk(&mut self, state: &Stored, seed: u64) {
+        self.disk = SimDisk::new(seed);
+        *self.stored.lock().expect("one thread") = state.clone();
+    }
+
+    pub fn reading(&self, now: Instant) -> Reading {
+        self.clock.read(now)
+    }
+
+    /// What keeps others from being active, except on a host for which nothing is guaranteed.
+    pub fn is_frozen(&self, now: Instant) -> bool {
+        self.frozen_until > now
     }
 
     /// Starts the process; it recovers from the disk exactly as production does.
     pub fn start(&mut self, now: Instant, seed: u64, settings: &Settings) -> Result<(), String> {
         assert!(self.running.is_none());
         self.starts += 1;
+        let boot = self.reading(now).boot;
         let options = LogOptions { segment_bytes: settings.segment_bytes, secret: seed };
         let (mut log, found) = SegmentedLog::open(Box::new(self.disk.clone()), options)
             .map_err(|e| format!("start: node {} cannot start after a crash: {e}", self.id))?;
         let planted = Planted {
             twice: settings.mutation == Some(Mutation::ApplyTwice) && self.id == NodeId(2),
             stale_snapshot: settings.mutation == Some(Mutation::SnapshotMissesLast),
+            lie: self.lie(settings),
         };
         let mut machine = Recorder::new(planted);
-        let stored = self.stored.lock().expect("one thread").clone();
+        let stored = self.stored();
         let applied = stored.applied;
         if !stored.bytes.is_empty() {
             machine.restore(applied.0, &stored.bytes).expect("was saved");
@@ -158,7 +243,7 @@ impl Host {
         let ids: Vec<NodeId> = (1..=settings.nodes).map(NodeId).collect();
         let recovered = recover(&mut log, found, (machine.cluster(), applied), &ids)
             .map_err(|e| format!("start: node {} cannot recover: {e}", self.id))?;
-        let replica = Replica::new(self.replica_config(seed, settings), recovered, now)
+        let replica = Replica::new(self.replica_config(seed, settings), recovered, boot)
             .map_err(|e| format!("start: node {} cannot start: {e}", self.id))?;
         let node = Node::new(self.node_config(&ids, settings), replica, machine, applied);
         let log = SimLog { log, unsynced: settings.mutation == Some(Mutation::AppendUnsynced) };
@@ -167,11 +252,55 @@ impl Host {
             node,
             worker: DiskWorker::new(log, store),
             inbox: VecDeque::new(),
-            process: self.id.0 << 32 | self.starts,
+            process: self.process(),
             paused_until: now,
             wake_at: None,
+            stalled: Stalled::Not,
+            dead_man: None,
+            orders: VecDeque::new(),
+            acts: VecDeque::new(),
+            script_runs: false,
         });
         Ok(())
+    }
+
+    /// Number of the newest process.
+    fn process(&self) -> u64 {
+        (self.place as u64) << 48 | self.id.0 << 32 | self.starts
+    }
+
+    fn lie(&self, settings: &Settings) -> Option<Lie> {
+        let own = settings.timing(self.id).bound();
+        match settings.mutation? {
+            Mutation::PromoteWithoutWaiting => Some(Lie::Bound(0)),
+            Mutation::WaitersOwnBound => own.map(|own| Lie::Bound(own.as_millis() as u64)),
+            // (1 − ρ)/(1 + ρ): what the node multiplies by is taken away.
+            Mutation::DriftIgnored => Some(Lie::ScaledBound(980_198)),
+            Mutation::ActivateAcrossTerms => Some(Lie::Term { of: self.id }),
+            _ => None,
+        }
+    }
+
+    /// The identity of a process as the log knows it.
+    pub fn invocation(process: u64) -> [u8; 16] {
+        let mut invocation = [(process >> 32) as u8; 16];
+        invocation[8..].copy_from_slice(&process.to_be_bytes());
+        invocation
+    }
+
+    /// The release that says that a run of this host is over for good.
+    pub fn release_of(&self, process: u64) -> Release {
+        let invocation = Host::invocation(process);
+        let secret = release_secret(&self.key(), &self.machine(), Invocation(invocation)).to_vec();
+        Release { node: self.id.0, invocation: invocation.to_vec(), token: 0, secret }
+    }
+
+    fn key(&self) -> [u8; 32] {
+        [self.id.0 as u8; 32]
+    }
+
+    pub fn machine(&self) -> [u8; 16] {
+        [self.place as u8 + 1; 16]
     }
 
     fn replica_config(&self, seed: u64, settings: &Settings) -> ReplicaConfig {
@@ -189,23 +318,16 @@ impl Host {
 
     fn node_config(&self, ids: &[NodeId], settings: &Settings) -> NodeConfig {
         let member = |id: &NodeId| Member { id: *id, name: name_of(*id), address: address_of(*id) };
-        let mut invocation = [self.id.0 as u8; 16];
-        invocation[8..].copy_from_slice(&self.starts.to_be_bytes());
         NodeConfig {
             id: self.id,
             cluster_name: "sim".to_owned(),
             members: ids.iter().map(member).collect(),
             incarnation: self.incarnation(),
-            invocation,
+            invocation: Host::invocation(self.process()),
             cluster_id_proposal: [self.id.0 as u8; 16],
-            machine: [self.id.0 as u8; 16],
-            release_key: [self.id.0 as u8; 32],
-            timing: Timing {
-                election_min: settings.election_min,
-                election_max: settings.election_min * 2,
-                enforcement: Enforcement::Nothing,
-                ..Timing::default()
-            },
+            machine: self.machine(),
+            release_key: self.key(),
+            timing: settings.timing(self.id),
             log_keep_entries: settings.log_keep_entries,
         }
     }
@@ -255,7 +377,12 @@ impl Host {
     /// write in progress reached the disk's cache, but not its sync; or, if it installs a
     /// snapshot, the store and not the log.
     pub fn crash(&mut self, power_cut: bool, half: bool) {
-        let Some(mut running) = self.running.take() else { return };
+        let Some(mut running) = self.running.take() else {
+            if power_cut {
+                self.disk.crash();
+            }
+            return;
+        };
         let front = running.worker.queue().front().cloned();
         if half && let Some(DiskRequest::Persist { persist, .. }) = front {
             let entries = &persist.entries[..];

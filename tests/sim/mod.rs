@@ -5,10 +5,14 @@
 //! run has a phase with faults and a phase without, in which the cluster must heal and serve.
 //! The invariants are files in `invariants/`; the oracle asks them after every turn of a node.
 
+pub mod authority;
+pub mod clock;
+pub mod faults;
 pub mod host;
 pub mod invariants;
 pub mod network;
 pub mod oracle;
 pub mod plan;
 pub mod recorder;
+pub mod systemd;
 pub mod world;

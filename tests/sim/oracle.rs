@@ -3,16 +3,26 @@
 use std::collections::BTreeMap;
 
 use raftctl::consensus::RaftRole;
-use raftctl::core::{NodeId, Term};
+use raftctl::core::{Instant, NodeId, Term};
 use raftctl::node::event::Effect;
 
 use super::host::Host;
 use super::invariants::acked_write_durable::AckedWriteDurable;
+use super::invariants::active_within_bound::ActiveWithinBound;
 use super::invariants::durable_promises::DurablePromises;
 use super::invariants::election_safety::ElectionSafety;
 use super::invariants::leader_completeness::LeaderCompleteness;
 use super::invariants::log_matching::LogMatching;
+use super::invariants::one_active_node::OneActiveNode;
+use super::invariants::paused_never_expires::PausedNeverExpires;
+use super::invariants::promote_only_own_term::PromoteOnlyOwnTerm;
+use super::invariants::release_names_dead_invocation::ReleaseNamesDeadInvocation;
+use super::invariants::released_only_after_stopped::ReleasedOnlyAfterStopped;
+use super::invariants::safety_without_vote_lease::SafetyWithoutVoteLease;
+use super::invariants::script_order::ScriptOrder;
 use super::invariants::state_machine_safety::StateMachineSafety;
+use super::invariants::tokens_increase::TokensIncrease;
+use super::plan::Settings;
 
 #[derive(Default)]
 pub struct Oracle {
@@ -26,17 +36,48 @@ pub struct Oracle {
     led: BTreeMap<NodeId, Term>,
     /// Elections seen, to tell a run in which nothing happened.
     pub elections: u64,
+    pub authority: Authority,
+}
+
+/// What authority promises.
+#[derive(Default)]
+pub struct Authority {
+    pub one_active: OneActiveNode,
+    pub within_bound: ActiveWithinBound,
+    pub promote: PromoteOnlyOwnTerm,
+    pub released: ReleasedOnlyAfterStopped,
+    pub dead: ReleaseNamesDeadInvocation,
+    pub tokens: TokensIncrease,
+    pub without_vote_lease: SafetyWithoutVoteLease,
+    pub paused: PausedNeverExpires,
+    pub script_order: ScriptOrder,
 }
 
 impl Oracle {
-    /// `nodes`: size of the cluster. A single node appends before its new term is durable, because
-    /// nobody else can see either; what it loses in a crash never was in any log.
-    pub fn new(nodes: u64) -> Self {
-        Oracle { alone: nodes == 1, ..Default::default() }
+    /// A single node appends before its new term is durable, because nobody else can see either;
+    /// what it loses in a crash never was in any log.
+    pub fn new(settings: &Settings) -> Self {
+        let without_vote_lease = SafetyWithoutVoteLease::new(settings.vote_lease);
+        let authority = Authority { without_vote_lease, ..Authority::default() };
+        Oracle { alone: settings.nodes == 1, authority, ..Oracle::default() }
+    }
+
+    /// The log begins anew, from a backup; what hosts do goes on.
+    pub fn new_history(&mut self, settings: &Settings) {
+        let mut fresh = Oracle::new(settings);
+        fresh.elections = self.elections;
+        fresh.authority = std::mem::take(&mut self.authority);
+        fresh.authority.within_bound.new_history();
+        *self = fresh;
     }
 
     /// After a turn of `host`'s node that asked for `effects`.
-    pub fn after_turn(&mut self, host: &mut Host, effects: &[Effect]) -> Result<(), String> {
+    pub fn after_turn(
+        &mut self,
+        now: Instant,
+        host: &mut Host,
+        effects: &[Effect],
+    ) -> Result<(), String> {
         let id = host.id;
         let Some(running) = &mut host.running else { return Ok(()) };
         for effect in effects {
@@ -70,6 +111,8 @@ impl Oracle {
             self.election_safety.leads(id, position.term)?;
             if self.led.insert(id, position.term) != Some(position.term) {
                 self.elections += 1;
+                self.authority.without_vote_lease.elected(now, id);
+                self.authority.within_bound.elected(now, position.term);
                 self.leader_completeness.elected(id, replica, replica.first_index() - 1)?;
             }
         }

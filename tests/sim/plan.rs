@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use raftctl::core::NodeId;
+use raftctl::core::authority::{Enforcement, Timing};
 use raftctl::core::rng::Rng;
 
 use super::network::Weather;
@@ -29,11 +31,31 @@ pub enum Mutation {
     CommitWithoutQuorum,
     /// A snapshot lacks the effect of the last entry that it claims to contain.
     SnapshotMissesLast,
+    /// A successor does not wait for the bound of the activation before.
+    PromoteWithoutWaiting,
+    /// A late answer counts for the newest round, as if the lease began when it was received.
+    LeaseFromReceipt,
+    /// The target is reported as stopped when the stop job has only begun.
+    ReleaseBeforeStopped,
+    /// A successor waits B on its own clock, as if no clock drifted.
+    DriftIgnored,
+    /// A successor waits for its own bound instead of the other's.
+    WaitersOwnBound,
+    /// Nothing ends a process that slept; it goes on where it stood.
+    PromoteAfterPause,
+    /// An activation of an earlier term counts in this one.
+    ActivateAcrossTerms,
+    /// The watchdog is pinged although the lease is over and the stop not acknowledged.
+    PingAfterExpiry,
+    /// A release counts for whatever run its node is in now.
+    ReleaseByOlderInvocation,
+    /// A restored state keeps its generation.
+    TokenFromBareIndex,
 }
 
 impl Mutation {
     /// Every planted bug, by the name that `SIM_MUTATION` and the scripts use.
-    pub const ALL: [(&str, Mutation); 10] = [
+    pub const ALL: [(&str, Mutation); 20] = [
         ("skip_fsync", Mutation::SkipFsync),
         ("append_unsynced", Mutation::AppendUnsynced),
         ("vote_twice", Mutation::VoteTwice),
@@ -44,11 +66,148 @@ impl Mutation {
         ("report_early", Mutation::ReportEarly),
         ("commit_without_quorum", Mutation::CommitWithoutQuorum),
         ("snapshot_misses_last", Mutation::SnapshotMissesLast),
+        ("promote_without_waiting", Mutation::PromoteWithoutWaiting),
+        ("lease_from_receipt", Mutation::LeaseFromReceipt),
+        ("release_before_stopped", Mutation::ReleaseBeforeStopped),
+        ("drift_ignored", Mutation::DriftIgnored),
+        ("waiters_own_bound", Mutation::WaitersOwnBound),
+        ("promote_after_pause", Mutation::PromoteAfterPause),
+        ("activate_across_terms", Mutation::ActivateAcrossTerms),
+        ("ping_after_expiry", Mutation::PingAfterExpiry),
+        ("release_by_older_invocation", Mutation::ReleaseByOlderInvocation),
+        ("token_from_bare_index", Mutation::TokenFromBareIndex),
     ];
 
     /// The planted bug of that name.
     pub fn named(name: &str) -> Option<Mutation> {
         Mutation::ALL.iter().find(|(known, _)| *known == name).map(|(_, mutation)| *mutation)
+    }
+
+    /// Whether it can only show where hosts have something to start and stop.
+    fn is_of_authority(self) -> bool {
+        Mutation::ALL.iter().skip(10).any(|(_, mutation)| *mutation == self)
+    }
+}
+
+/// The settings of one host that belong to its authority.
+#[derive(Clone, Copy, Debug)]
+pub struct HostPlan {
+    /// W.
+    pub watchdog: Duration,
+    /// D.
+    pub demote_timeout: Duration,
+    pub enforcement: Enforcement,
+}
+
+/// How the service managers behave.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Habits {
+    /// Members of each leader target.
+    pub members: u64,
+    /// Everything takes as long as κ and S allow.
+    pub harsh: bool,
+    /// What runs after the agent has the target stopped, should somebody have it started.
+    pub helper_stops: bool,
+    /// How long a member usually takes to stop, at most.
+    pub stop_time: Duration,
+    /// Members that take up to three times D.
+    pub slow_stop_ppm: u64,
+    /// Event scripts that take up to twice D.
+    pub slow_script_ppm: u64,
+    /// Calls that are answered up to three seconds late.
+    pub slow_call_ppm: u64,
+    /// Start jobs that run up to four seconds late.
+    pub late_start_ppm: u64,
+    /// Signals that come late or not at all.
+    pub lost_signal_ppm: u64,
+    /// Jobs that fail or time out.
+    pub failed_job_ppm: u64,
+}
+
+/// What concerns authority in one run.
+#[derive(Clone, Copy, Debug)]
+pub struct AuthorityPlan {
+    /// G.
+    pub grace: Duration,
+    hosts: [HostPlan; 7],
+    pub habits: Habits,
+    /// Whether clocks drift.
+    pub drift: bool,
+    /// How often a process pauses at the worst places of a turn.
+    pub stall_ppm: u64,
+    /// Whether the kernel ends a process at its dead-man's time.
+    pub dead_man: bool,
+    /// Whether state is restored from a backup.
+    pub restore: bool,
+    /// Which faults happen: operators, machines, everything.
+    pub operators: bool,
+}
+
+impl AuthorityPlan {
+    pub fn host(&self, id: u64) -> HostPlan {
+        self.hosts[(id as usize - 1) % 7]
+    }
+
+    pub fn timing(&self, id: u64, election_min: Duration) -> Timing {
+        let HostPlan { watchdog, demote_timeout, enforcement } = self.host(id);
+        Timing {
+            election_min,
+            election_max: election_min * 2,
+            grace: self.grace,
+            watchdog,
+            demote_timeout,
+            enforcement,
+            ..Timing::default()
+        }
+    }
+
+    /// The longest bound of any host that has one.
+    pub fn longest_bound(&self, election_min: Duration) -> Duration {
+        let bounds = (1..=7).filter_map(|id| self.timing(id, election_min).bound());
+        bounds.max().unwrap_or(Duration::ZERO)
+    }
+
+    pub fn longest_demotion(&self) -> Duration {
+        self.hosts.iter().map(|h| h.demote_timeout).max().expect("seven hosts")
+    }
+
+    fn of(rng: &mut Rng) -> AuthorityPlan {
+        let ms = Duration::from_millis;
+        let unbounded_ppm = [0, 0, 0, 300_000][rng.below(4) as usize];
+        let unequal = rng.below(2) == 0;
+        let mut plan = || HostPlan {
+            watchdog: ms([200, 500, 1000][rng.below(3) as usize]),
+            demote_timeout: ms([500, 800, 1500][rng.below(3) as usize]),
+            enforcement: match rng.chance_ppm(unbounded_ppm) {
+                true => Enforcement::Unbounded,
+                false => Enforcement::Bounded,
+            },
+        };
+        let first = plan();
+        let hosts = std::array::from_fn(|_| if unequal { plan() } else { first });
+        let rough = rng.below(3) as usize;
+        let habits = Habits {
+            members: 1 + rng.below(2),
+            harsh: rng.below(3) == 0,
+            helper_stops: true,
+            stop_time: ms([1, 50, 400][rng.below(3) as usize]),
+            slow_stop_ppm: [0, 50_000, 300_000][rough],
+            slow_script_ppm: [0, 10_000, 100_000][rough],
+            slow_call_ppm: [0, 10_000, 100_000][rng.below(3) as usize],
+            late_start_ppm: [0, 20_000, 200_000][rng.below(3) as usize],
+            lost_signal_ppm: [0, 20_000, 100_000][rng.below(3) as usize],
+            failed_job_ppm: [0, 10_000, 100_000][rng.below(3) as usize],
+        };
+        AuthorityPlan {
+            grace: ms([50, 100][rng.below(2) as usize]),
+            hosts,
+            habits,
+            drift: true,
+            stall_ppm: [0, 200, 2_000][rng.below(3) as usize],
+            dead_man: true,
+            restore: rng.below(8) == 0,
+            operators: rng.below(2) == 0,
+        }
     }
 }
 
@@ -78,10 +237,32 @@ pub struct Settings {
     pub crash_after_vote_ppm: u64,
     /// Mean pause between two proposals.
     pub propose_every: Duration,
+    /// Whether hosts have something to start and stop; otherwise only what the log says is tried.
+    pub authority: Option<AuthorityPlan>,
     pub mutation: Option<Mutation>,
 }
 
 impl Settings {
+    /// What the node of a host is told.
+    pub fn timing(&self, id: NodeId) -> Timing {
+        let plain = Timing {
+            election_min: self.election_min,
+            election_max: self.election_min * 2,
+            enforcement: Enforcement::Nothing,
+            ..Timing::default()
+        };
+        self.authority.map_or(plain, |plan| plan.timing(id.0, self.election_min))
+    }
+
+    pub fn host(&self, id: NodeId) -> HostPlan {
+        let Timing { watchdog, demote_timeout, enforcement, .. } = self.timing(id);
+        HostPlan { watchdog, demote_timeout, enforcement }
+    }
+
+    pub fn habits(&self) -> Habits {
+        self.authority.map_or(Habits::default(), |plan| plan.habits)
+    }
+
     /// The settings of a seed. Half of all seeds run without the vote lease: no safety rule may
     /// rest on it.
     pub fn of(seed: u64, mutation: Option<Mutation>) -> Settings {
@@ -111,12 +292,55 @@ impl Settings {
             down_max: Duration::from_millis(700),
             crash_after_vote_ppm: 100_000,
             propose_every: Duration::from_millis([5, 20, 60][rng.below(3) as usize]),
+            authority: None,
             mutation,
         };
         match mutation {
             Some(Mutation::ForgetVote) => settings.with_many_elections(),
+            Some(mutation) if mutation.is_of_authority() => {
+                settings.with_authority(&mut rng).planted(mutation)
+            }
+            None if seed % 4 >= 2 => settings.with_authority(&mut rng),
             _ => settings,
         }
+    }
+
+    /// Fewer writes, a network in which leaders last long enough to become active, and longer.
+    fn with_authority(self, rng: &mut Rng) -> Settings {
+        let weather = self.weather;
+        Settings {
+            weather: Weather {
+                loss_ppm: weather.loss_ppm / 5,
+                delay_max_us: weather.delay_max_us.min(10_000),
+                ..weather
+            },
+            disk_max_us: self.disk_max_us.min(3_000),
+            faults_for: Duration::from_millis(12_000),
+            fault_every: Duration::from_millis([300, 700, 1_500][rng.below(3) as usize]),
+            crash_after_vote_ppm: 5_000,
+            propose_every: Duration::from_millis(150),
+            authority: Some(AuthorityPlan::of(rng)),
+            ..self
+        }
+    }
+
+    /// What a planted bug needs to show.
+    fn planted(self, mutation: Mutation) -> Settings {
+        let Some(mut plan) = self.authority else { return self };
+        match mutation {
+            Mutation::PromoteAfterPause => {
+                plan.dead_man = false;
+                plan.stall_ppm = 2_000;
+            }
+            Mutation::PingAfterExpiry => plan.dead_man = false,
+            Mutation::TokenFromBareIndex => plan.restore = true,
+            Mutation::DriftIgnored => {
+                plan.habits.harsh = true;
+                plan.habits.slow_stop_ppm = 700_000;
+            }
+            _ => {}
+        }
+        Settings { authority: Some(plan), ..self }
     }
 
     /// Restless: two candidates of one term and a voter that restarts between their requests.

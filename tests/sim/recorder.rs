@@ -3,9 +3,10 @@
 //! Workload entries begin with a byte that no command begins with; they go into a running digest,
 //! so that two nodes whose digests differ at the same index did not apply the same things.
 
-use raftctl::core::command::UnreadableCommand;
-use raftctl::core::state::ClusterState;
-use raftctl::core::{Index, Term};
+use prost::Message as _;
+use raftctl::core::command::{Body, Command, UnreadableCommand};
+use raftctl::core::state::{Activation, Applied, ClusterState};
+use raftctl::core::{Index, NodeId, Term};
 use raftctl::node::machine::{ClusterMachine, StateMachine};
 
 /// First byte of a workload entry: a field number that prost would refuse.
@@ -22,6 +23,18 @@ pub struct AppliedEntry {
     pub chain: u64,
 }
 
+/// One applied command that changed the state.
+#[derive(Clone, Debug)]
+pub struct AppliedCommand {
+    pub index: Index,
+    pub body: Body,
+    /// The newest activation before and after.
+    pub before: Option<Activation>,
+    pub after: Option<Activation>,
+    /// What the command released.
+    pub released: Vec<Activation>,
+}
+
 /// A mutation for the tests of the simulator itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Planted {
@@ -29,6 +42,43 @@ pub struct Planted {
     pub twice: bool,
     /// Snapshots are taken before the last entry takes effect.
     pub stale_snapshot: bool,
+    /// What the node is told about the activation in force, which is not true.
+    pub lie: Option<Lie>,
+}
+
+/// What is wrong about the activation that a node is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Its bound is this.
+    Bound(u64),
+    /// Its bound is this many millionths of what it is.
+    ScaledBound(u64),
+    /// If it is of this node: its term is the node's own (`Recorder::term`).
+    Term { of: NodeId },
+}
+
+/// The fields of an activation that lies are about: a message of prost takes the last value.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Correction {
+    #[prost(uint64, optional, tag = "3")]
+    term: Option<u64>,
+    #[prost(uint64, optional, tag = "6")]
+    bound_ms: Option<u64>,
+}
+
+/// The fields of a state that lies and restores are about.
+#[derive(Clone, PartialEq, prost::Message)]
+struct StateCorrection {
+    #[prost(uint32, optional, tag = "2")]
+    generation: Option<u32>,
+    #[prost(message, optional, tag = "4")]
+    activation: Option<Correction>,
+}
+
+/// What `save` gave, with another generation: a backup as it is restored (DESIGN 5.1).
+pub fn with_generation(saved: &[u8], generation: u32) -> Vec<u8> {
+    let correction = StateCorrection { generation: Some(generation), activation: None };
+    [saved, &correction.encode_to_vec()].concat()
 }
 
 #[derive(Clone, Debug, Default)]
@@ -40,8 +90,13 @@ pub struct Recorder {
     before: Vec<u8>,
     /// Applied since the oracle looked last.
     pub fresh: Vec<AppliedEntry>,
+    /// Commands among them that changed the state.
+    pub commands: Vec<AppliedCommand>,
     /// Snapshot restored since the oracle looked last: its index and digest.
     pub restored: Option<(Index, u64)>,
+    /// The node's term, for a lie about it.
+    pub term: Term,
+    shown: Option<ClusterState>,
 }
 
 /// FNV-1a: enough to tell payloads apart.
@@ -61,7 +116,56 @@ impl Recorder {
         bytes.extend(self.inner.to_bytes());
         bytes
     }
+
+    /// The state as it is, whatever the node is told.
+    pub fn truth(&self) -> &ClusterState {
+        self.inner.cluster()
+    }
+
+    /// Makes up what the node is told, if a bug is planted there.
+    pub fn tell_lies(&mut self, term: Term) {
+        self.term = term;
+        self.shown = self.planted.lie.and_then(|lie| {
+            let activation = self.truth().activation()?;
+            let mut correction = Correction::default();
+            match lie {
+                Lie::Bound(ms) => correction.bound_ms = Some(ms),
+                Lie::ScaledBound(ppm) => {
+                    let bound = activation.bound()?.as_millis() as u64;
+                    correction.bound_ms = Some(bound * ppm / 1_000_000);
+                }
+                Lie::Term { of } if activation.node() == of => correction.term = Some(self.term),
+                Lie::Term { .. } => return None,
+            }
+            let state = StateCorrection { generation: None, activation: Some(correction) };
+            let bytes = [self.truth().to_bytes(), state.encode_to_vec()].concat();
+            Some(ClusterState::from_bytes(&bytes).expect("corrections are well-formed"))
+        });
+    }
+
+    fn apply_command(&mut self, index: Index, term: Term, data: &[u8]) -> Result<(), Unreadable> {
+        let command = Command::from_bytes(data)?;
+        let before = self.inner.0.clone();
+        if self.inner.0.apply(index, term, &command) == Applied::Changed {
+            let body = command.body.expect("decoded");
+            let released = match &body {
+                Body::Released(release) => before.owed_by(&release.invocation).cloned(),
+                _ => None,
+            };
+            self.commands.push(AppliedCommand {
+                index,
+                body,
+                before: before.activation().cloned(),
+                after: self.inner.0.activation().cloned(),
+                released: released.into_iter().collect(),
+            });
+        }
+        self.tell_lies(self.term);
+        Ok(())
+    }
 }
+
+type Unreadable = UnreadableCommand;
 
 impl StateMachine for Recorder {
     fn apply(&mut self, index: Index, term: Term, data: &[u8]) -> Result<(), UnreadableCommand> {
@@ -73,7 +177,7 @@ impl StateMachine for Recorder {
             if data.first() == Some(&WORKLOAD) {
                 self.chain = digest(self.chain.rotate_left(1), data);
             } else {
-                self.inner.apply(index, term, data)?;
+                self.apply_command(index, term, data)?;
             }
         }
         let data = digest(0, data);
@@ -82,7 +186,7 @@ impl StateMachine for Recorder {
     }
 
     fn cluster(&self) -> &ClusterState {
-        self.inner.cluster()
+        self.shown.as_ref().unwrap_or(self.inner.cluster())
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -96,6 +200,8 @@ impl StateMachine for Recorder {
         let (chain, rest) = data.split_at(8);
         self.chain = u64::from_be_bytes(chain.try_into().expect("8 bytes"));
         self.restored = Some((index, self.chain));
-        self.inner.restore(index, rest)
+        self.inner.restore(index, rest)?;
+        self.tell_lies(self.term);
+        Ok(())
     }
 }

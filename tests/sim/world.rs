@@ -9,23 +9,83 @@ use raftctl::core::{Instant, NodeId};
 use raftctl::node::disk::DiskRequest;
 use raftctl::node::event::{Answer, Effect, Event, RequestId};
 
-use super::host::{Host, name_of};
+use super::host::{Host, Stalled, Stored, name_of};
 use super::network::{Network, Weather};
 use super::oracle::Oracle;
 use super::plan::{Mutation, Settings};
 use super::recorder::{WORKLOAD, digest};
+use super::systemd::{Out, Step};
 
-/// Something that will happen. Those that concern one run of a process name it.
+/// Something that will happen. Those that concern one run of a process name it, those of a host the
+/// place of the host.
 #[expect(clippy::large_enum_variant, reason = "most of them are deliveries")]
-enum Happening {
-    Deliver { to: NodeId, process: Option<u64>, event: Event },
-    Wake { node: NodeId, process: u64 },
-    DiskDone { node: NodeId, process: u64 },
-    Save { node: NodeId, process: u64 },
+pub(super) enum Happening {
+    Deliver {
+        to: NodeId,
+        process: Option<u64>,
+        event: Event,
+    },
+    Wake {
+        host: usize,
+        process: u64,
+    },
+    DiskDone {
+        host: usize,
+        process: u64,
+    },
+    Save {
+        host: usize,
+        process: u64,
+    },
     Start(NodeId),
     Crash(NodeId),
     Fault,
     Propose,
+    /// Something in the service manager, unless the power was cut since.
+    Pid1 {
+        host: usize,
+        epoch: u64,
+        step: Step,
+    },
+    /// The surface to the service manager carries out its next order.
+    Surface {
+        host: usize,
+        process: u64,
+    },
+    /// The next event script may run.
+    Scripts {
+        host: usize,
+        process: u64,
+    },
+    DeadMan {
+        host: usize,
+        process: u64,
+        at: Instant,
+    },
+    Watchdog {
+        host: usize,
+        process: u64,
+    },
+    Boot {
+        host: usize,
+        epoch: u64,
+    },
+    /// B has passed since this lease began, and no later one did.
+    Overdue {
+        host: usize,
+        t0: Instant,
+    },
+    /// What runs after a process learns that there is nothing left to release.
+    ReleaseOver {
+        host: usize,
+        process: u64,
+    },
+    /// The host falls asleep, however far the agent has come.
+    Sleep {
+        host: usize,
+        epoch: u64,
+    },
+    Restore,
 }
 
 /// What a node told: a change, an answer, a warning, its end.
@@ -46,17 +106,32 @@ pub struct World {
     pub now: Instant,
     pub settings: Settings,
     pub network: Network,
+    /// All machines; a node that moved lives on a later one.
     pub hosts: Vec<Host>,
     pub oracle: Oracle,
     pub told: Vec<Told>,
     pub counts: Counts,
     pub answers: BTreeMap<RequestId, Answer>,
-    rng: Rng,
+    pub(super) rng: Rng,
     queue: BTreeMap<(Instant, u64), Happening>,
     sequence: u64,
+    /// Where each node lives.
+    pub(super) places: Vec<usize>,
     requests: BTreeMap<RequestId, u64>,
     next_request: u64,
-    faults: bool,
+    pub(super) faults: bool,
+    /// Announcements that wait for an answer: host and run of the agent.
+    pub(super) announced: BTreeMap<RequestId, (usize, u64)>,
+    /// Releases and invitations to campaign that come again.
+    pub(super) old_news: Vec<(NodeId, Event)>,
+    /// Term and context of the newest round of each leader; only for a planted bug.
+    pub(super) newest_round: BTreeMap<NodeId, (u64, Vec<u8>)>,
+    /// What service managers asked for and nobody has done yet.
+    pub(super) outs: Vec<(usize, Out)>,
+    /// Whether to print what hosts do (`SIM_TRACE=1`).
+    traced: bool,
+    pub(super) backup: Option<Stored>,
+    pub(super) generation: u32,
 }
 
 /// Events a node takes in one turn.
@@ -65,14 +140,15 @@ const DRAIN: usize = 64;
 impl World {
     pub fn new(seed: u64, settings: Settings) -> World {
         let mut rng = Rng::new(seed);
-        let host = |id| Host::new(NodeId(id), rng.next_u64(), settings.mutation);
-        let hosts = (1..=settings.nodes).map(host).collect();
+        let host = |place| Host::new(NodeId(place as u64 + 1), place, &mut rng, &settings);
+        let hosts: Vec<Host> = (0..settings.nodes as usize).map(host).collect();
         World {
             now: Instant::from_millis(1_000),
             settings,
             network: Network::new(settings.weather),
+            places: (0..hosts.len()).collect(),
             hosts,
-            oracle: Oracle::new(settings.nodes),
+            oracle: Oracle::new(&settings),
             told: Vec::new(),
             counts: Counts::default(),
             answers: BTreeMap::new(),
@@ -82,67 +158,104 @@ impl World {
             requests: BTreeMap::new(),
             next_request: 1,
             faults: false,
+            announced: BTreeMap::new(),
+            old_news: Vec::new(),
+            newest_round: BTreeMap::new(),
+            outs: Vec::new(),
+            traced: std::env::var_os("SIM_TRACE").is_some(),
+            backup: None,
+            generation: 0,
         }
     }
 
-    fn after(&mut self, delay: Duration, happening: Happening) {
+    pub(super) fn after(&mut self, delay: Duration, happening: Happening) {
         self.sequence += 1;
         self.queue.insert((self.now + delay, self.sequence), happening);
     }
 
+    /// Prints what happens on a host, if that is wanted.
+    pub(super) fn trace(&self, host: usize, what: impl FnOnce() -> String) {
+        if self.traced {
+            let boot = self.hosts[host].reading(self.now).boot;
+            println!("{} host {host} ({boot}) {}", self.now, what());
+        }
+    }
+
     /// A random time; none without jitter.
-    fn micros(&mut self, below: u64) -> Duration {
+    pub(super) fn micros(&mut self, below: u64) -> Duration {
         let micros = if self.settings.jitter { self.rng.below(below) } else { 0 };
         Duration::from_micros(micros)
     }
 
     /// A random time below `longest`; that time itself without jitter.
-    fn within(&mut self, longest: Duration) -> Duration {
+    pub(super) fn within(&mut self, longest: Duration) -> Duration {
         if !self.settings.jitter {
             return longest;
         }
         self.micros(longest.as_micros() as u64)
     }
 
-    fn millis(&mut self, below: u64) -> Duration {
+    pub(super) fn millis(&mut self, below: u64) -> Duration {
         self.micros(below * 1000)
     }
 
-    pub fn host(&mut self, id: NodeId) -> &mut Host {
-        &mut self.hosts[id.0 as usize - 1]
+    pub fn place(&self, id: NodeId) -> usize {
+        self.places[id.0 as usize - 1]
     }
 
-    fn process_of(&mut self, id: NodeId) -> Option<u64> {
-        self.host(id).running.as_ref().map(|r| r.process)
+    pub fn host(&mut self, id: NodeId) -> &mut Host {
+        let place = self.place(id);
+        &mut self.hosts[place]
+    }
+
+    pub(super) fn process_of(&self, id: NodeId) -> Option<u64> {
+        self.process_at(self.place(id))
+    }
+
+    pub(super) fn process_at(&self, host: usize) -> Option<u64> {
+        self.hosts[host].running.as_ref().map(|r| r.process)
     }
 
     pub fn ids(&self) -> Vec<NodeId> {
         (1..=self.settings.nodes).map(NodeId).collect()
     }
 
-    fn any_node(&mut self) -> NodeId {
+    pub(super) fn any_node(&mut self) -> NodeId {
         NodeId(1 + self.rng.below(self.settings.nodes))
     }
 
-    /// Starts a node now and connects it with everybody it can reach.
+    /// Starts a node now and connects it with everybody it can reach. Where there is a service
+    /// manager, it is asked to.
     pub fn start(&mut self, id: NodeId) -> Result<(), String> {
-        let (now, seed, settings) = (self.now, self.rng.next_u64(), self.settings);
-        if self.host(id).is_up() {
+        let host = self.place(id);
+        if self.settings.authority.is_some() {
+            self.have_started(host);
             return Ok(());
         }
-        self.host(id).start(now, seed, &settings)?;
-        if let Some(running) = &self.hosts[id.0 as usize - 1].running {
-            self.oracle.durable_promises.starts(id, running.node.replica().position());
+        self.start_process(host)
+    }
+
+    pub(super) fn start_process(&mut self, host: usize) -> Result<(), String> {
+        let (now, seed, settings) = (self.now, self.rng.next_u64(), self.settings);
+        if self.hosts[host].is_up() {
+            return Ok(());
         }
-        for peer in self.ids() {
-            self.connect(id, peer);
+        self.hosts[host].start(now, seed, &settings)?;
+        let id = self.hosts[host].id;
+        if !self.hosts[host].abandoned {
+            if let Some(running) = &self.hosts[host].running {
+                self.oracle.durable_promises.starts(id, running.node.replica().position());
+            }
+            for peer in self.ids() {
+                self.connect(id, peer);
+            }
         }
-        self.schedule_wake(id, Duration::ZERO);
+        self.schedule_wake(host, Duration::ZERO);
         Ok(())
     }
 
     /// Handshakes between two nodes that can reach each other.
-    fn connect(&mut self, a: NodeId, b: NodeId) {
+    pub(super) fn connect(&mut self, a: NodeId, b: NodeId) {
         if a == b || self.network.is_cut(a, b) || self.network.is_cut(b, a) {
             return;
         }
@@ -160,7 +273,7 @@ impl World {
     }
 
     /// What peers see when a process ends: closed connections, then nobody answers a redial.
-    fn notice_end(&mut self, gone: NodeId) {
+    pub(super) fn notice_end(&mut self, gone: NodeId) {
         for peer in self.ids() {
             if peer != gone && !self.network.is_cut(gone, peer) {
                 self.evidence(peer, gone, 1_000);
@@ -182,15 +295,30 @@ impl World {
     }
 
     pub fn crash(&mut self, id: NodeId, power_cut: bool) {
+        let host = self.place(id);
+        match self.settings.authority {
+            Some(_) if power_cut => self.power_off(host),
+            _ => self.end_process(host, power_cut),
+        }
+    }
+
+    /// The process is gone; without a power cut, its peers notice.
+    pub(super) fn end_process(&mut self, host: usize, power_cut: bool) {
         let half = self.rng.below(2) == 0;
-        self.host(id).crash(power_cut, half);
-        if !power_cut {
-            self.notice_end(id);
+        let gone = self.process_at(host);
+        self.trace(host, || format!("process ends, power cut {power_cut}"));
+        self.hosts[host].crash(power_cut, half);
+        if !power_cut && !self.hosts[host].abandoned {
+            self.notice_end(self.hosts[host].id);
+        }
+        if let Some(process) = gone.filter(|_| !power_cut && self.settings.authority.is_some()) {
+            self.with_pid1(host, |systemd, cx| systemd.agent_ended(process, cx));
         }
     }
 
     pub fn pause(&mut self, id: NodeId, time: Duration) {
         let until = self.now + time;
+        self.trace(self.place(id), || format!("process pauses for {time:?}"));
         if let Some(running) = &mut self.host(id).running {
             running.paused_until = running.paused_until.max(until);
         }
@@ -209,12 +337,24 @@ impl World {
 
     /// Asks `id` something; the answer comes into `answers`.
     pub fn request(&mut self, id: NodeId, make: impl FnOnce(RequestId) -> Event) -> RequestId {
-        let request = RequestId(self.next_request);
-        self.next_request += 1;
+        let request = self.new_request();
         let process = self.process_of(id);
         let event = make(request);
         self.after(Duration::ZERO, Happening::Deliver { to: id, process, event });
         request
+    }
+
+    pub(super) fn new_request(&mut self) -> RequestId {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        request
+    }
+
+    /// Nothing that is under way between nodes arrives.
+    pub(super) fn forget_messages(&mut self) {
+        self.queue.retain(|_, happening| !matches!(happening, Happening::Deliver { .. }));
+        self.old_news.clear();
+        self.requests.clear();
     }
 
     /// A client writes to whom it takes for the leader.
@@ -254,21 +394,24 @@ impl World {
             let ((at, _), happening) = self.queue.pop_first().expect("just seen");
             self.now = at;
             self.happen(happening)?;
+            self.pid1_outs()?;
         }
         self.now = until;
         Ok(())
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
+        let Some(happening) = self.unless_frozen(happening) else { return Ok(()) };
         match happening {
             Happening::Deliver { to, process, event } => self.deliver(to, process, event),
-            Happening::Wake { node, process } => return self.wake(node, process),
-            Happening::DiskDone { node, process } => return self.disk_done(node, process),
-            Happening::Save { node, process } => {
-                if self.process_of(node) == Some(process)
-                    && let Some(event) = self.host(node).save()?
+            Happening::Wake { host, process } => return self.wake(host, process),
+            Happening::DiskDone { host, process } => return self.disk_done(host, process),
+            Happening::Save { host, process } => {
+                if self.process_at(host) == Some(process)
+                    && let Some(event) = self.hosts[host].save()?
                 {
-                    self.deliver(node, Some(process), event);
+                    let id = self.hosts[host].id;
+                    self.deliver(id, Some(process), event);
                 }
             }
             Happening::Start(id) => return self.start(id),
@@ -280,69 +423,160 @@ impl World {
                 let pause = self.micros(pause.as_micros() as u64);
                 self.after(pause, Happening::Propose);
             }
+            other => return self.happen_to_host(other),
         }
         Ok(())
     }
 
-    fn deliver(&mut self, to: NodeId, process: Option<u64>, event: Event) {
+    /// Puts off what happens on a frozen host.
+    fn unless_frozen(&mut self, happening: Happening) -> Option<Happening> {
+        let host = match &happening {
+            Happening::Deliver { process: Some(process), .. } => (*process >> 48) as usize,
+            Happening::Deliver { to, .. } => self.place(*to),
+            Happening::Wake { host, .. }
+            | Happening::DiskDone { host, .. }
+            | Happening::Save { host, .. }
+            | Happening::Pid1 { host, .. }
+            | Happening::Surface { host, .. }
+            | Happening::Scripts { host, .. }
+            | Happening::DeadMan { host, .. }
+            | Happening::Watchdog { host, .. }
+            | Happening::ReleaseOver { host, .. } => *host,
+            _ => return Some(happening),
+        };
+        let until = self.hosts[host].frozen_until;
+        if until <= self.now {
+            return Some(happening);
+        }
+        if let (Happening::Wake { process, .. }, Some(running)) =
+            (&happening, &mut self.hosts[host].running)
+            && running.process == *process
+            && running.wake_at == Some(self.now)
+        {
+            running.wake_at = Some(until);
+        }
+        self.after(until - self.now, happening);
+        None
+    }
+
+    pub(super) fn deliver(&mut self, to: NodeId, process: Option<u64>, event: Event) {
         let delay = self.micros(60);
-        let Some(running) = &mut self.host(to).running else { return };
+        let host = process.map_or(self.place(to), |process| (process >> 48) as usize);
+        let event = self.corrupted(to, event);
+        if let Event::Host(_) | Event::Acted { .. } | Event::Release { .. } | Event::Shutdown =
+            event
+        {
+            self.trace(host, || format!("gets {event:?}"));
+        }
+        let Some(running) = &mut self.hosts[host].running else { return };
         if process.is_some_and(|process| process != running.process) {
             return;
         }
         running.inbox.push_back(event);
-        self.schedule_wake(to, delay);
+        self.schedule_wake(host, delay);
     }
 
-    fn schedule_wake(&mut self, node: NodeId, delay: Duration) {
+    pub(super) fn schedule_wake(&mut self, host: usize, delay: Duration) {
         let at = self.now + delay;
-        let Some(running) = &mut self.host(node).running else { return };
+        let Some(running) = &mut self.hosts[host].running else { return };
         let at = at.max(running.paused_until);
         if running.wake_at.is_none_or(|planned| at < planned) {
             running.wake_at = Some(at);
             let process = running.process;
             let delay = at - self.now;
-            self.after(delay, Happening::Wake { node, process });
+            self.after(delay, Happening::Wake { host, process });
         }
     }
 
-    /// One turn of a node's driver.
-    fn wake(&mut self, id: NodeId, process: u64) -> Result<(), String> {
+    /// One turn of a node's driver, or the rest of one that paused in the middle.
+    fn wake(&mut self, at: usize, process: u64) -> Result<(), String> {
         let now = self.now;
-        let ack_early = self.settings.mutation == Some(Mutation::AckBeforeCommit);
-        let Some(running) = &mut self.host(id).running else { return Ok(()) };
+        let reading = self.hosts[at].reading(now);
+        let Some(running) = &mut self.hosts[at].running else { return Ok(()) };
         if running.process != process || running.wake_at != Some(now) {
             return Ok(());
         }
         running.wake_at = None;
         if running.paused_until > now {
-            self.schedule_wake(id, Duration::ZERO);
+            self.schedule_wake(at, Duration::ZERO);
             return Ok(());
         }
+        let mut effects = match std::mem::take(&mut running.stalled) {
+            Stalled::Not => self.drain(at),
+            Stalled::BeforeTurn(effects) => effects,
+            Stalled::AfterTurn(effects, ping) => {
+                self.carry_out_all(at, process, effects.into(), ping);
+                return Ok(());
+            }
+        };
+        let stalls = self.stalls(1);
+        let Some(running) = &mut self.hosts[at].running else { return Ok(()) };
+        if stalls {
+            running.stalled = Stalled::BeforeTurn(effects);
+            self.stall(at);
+            return Ok(());
+        }
+        running.node.turn(reading, &mut effects);
+        let ping = running.node.ping_until().is_none_or(|until| reading.boot < until);
+        if !self.hosts[at].abandoned {
+            self.oracle.after_turn(now, &mut self.hosts[at], &effects)?;
+        }
+        self.after_turn(at, &effects)?;
+        self.carry_out_all(at, process, effects, ping || self.pings_always());
+        Ok(())
+    }
+
+    /// Takes what is at hand.
+    fn drain(&mut self, at: usize) -> Vec<Effect> {
+        let ack_early = self.settings.mutation == Some(Mutation::AckBeforeCommit);
+        let reading = self.hosts[at].reading(self.now);
         let mut effects = Vec::new();
         let mut early = Vec::new();
+        let Some(running) = &mut self.hosts[at].running else { return effects };
+        let term = running.node.replica().position().term;
+        running.node.machine_mut().tell_lies(term);
         for _ in 0..DRAIN {
             let Some(event) = running.inbox.pop_front() else { break };
             let proposal = match &event {
                 Event::Propose { request, .. } if ack_early => Some(*request),
                 _ => None,
             };
-            running.node.handle(now, event, &mut effects);
+            running.node.handle(reading, event, &mut effects);
             if let Some(request) = proposal {
                 early.push((request, running.node.replica().position().last));
             }
         }
-        running.node.turn(now, &mut effects);
-        let next = running.node.next_deadline().max(now + Duration::from_micros(100));
-        let more = !running.inbox.is_empty();
         self.acknowledge_early(&early, &effects);
-        let host = &mut self.hosts[id.0 as usize - 1];
-        self.oracle.after_turn(host, &effects)?;
-        for effect in effects {
-            self.carry_out(id, process, effect);
+        effects
+    }
+
+    /// Carries out the effects of a turn in their order; the process may pause or end between two.
+    fn carry_out_all(&mut self, at: usize, process: u64, effects: Vec<Effect>, ping: bool) {
+        let ordered = effects.iter().any(|effect| matches!(effect, Effect::Host(_)));
+        let stalls = self.stalls(if ordered { 30 } else { 1 });
+        let stall_at = if stalls { self.rng.below(effects.len() as u64 + 1) as usize } else { 0 };
+        let mut rest = std::collections::VecDeque::from(effects);
+        let mut done = 0;
+        while self.process_at(at) == Some(process) {
+            if stalls && done == stall_at {
+                let running = self.hosts[at].running.as_mut().expect("just seen");
+                running.stalled = Stalled::AfterTurn(rest, ping);
+                return self.stall(at);
+            }
+            let Some(effect) = rest.pop_front() else { break };
+            self.carry_out(at, process, effect);
+            done += 1;
         }
-        self.schedule_wake(id, if more { Duration::ZERO } else { next - now });
-        Ok(())
+        let Some(running) = &self.hosts[at].running else { return };
+        if running.process != process {
+            return;
+        }
+        let more = !running.inbox.is_empty();
+        let next = self.hosts[at].clock.when(running.node.next_deadline());
+        let next = next.max(self.now + Duration::from_micros(100));
+        let delay = if more { Duration::ZERO } else { next - self.now };
+        let delay = if ping { delay.min(self.ping(at)) } else { delay };
+        self.schedule_wake(at, delay);
     }
 
     /// The planted bug: a client is told "committed" when the leader has only appended.
@@ -358,27 +592,32 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, id: NodeId, process: u64, effect: Effect) {
+    fn carry_out(&mut self, at: usize, process: u64, effect: Effect) {
+        let id = self.hosts[at].id;
         use Effect::{Changed, Stopped, Warn};
+        if let Effect::Host(_) | Changed(_) | Effect::Act(_) | Stopped = &effect {
+            self.trace(at, || format!("{effect:?}"));
+        }
         if matches!(effect, Changed(_) | Effect::Answer { .. } | Stopped | Warn(_)) {
             self.told.push((self.now, id, effect.clone()));
         }
         match effect {
+            Effect::Send(_) if self.hosts[at].abandoned => {}
             Effect::Send(message) => self.send(id, message),
             Effect::Persist { number, persist } => {
-                self.disk(id, process, DiskRequest::Persist { number, persist });
+                self.disk(at, process, DiskRequest::Persist { number, persist });
             }
             Effect::Fetch(fetch) => {
                 self.counts.fetches += 1;
-                self.disk(id, process, DiskRequest::Fetch(fetch));
+                self.disk(at, process, DiskRequest::Fetch(fetch));
             }
             Effect::Compact { index, term } => {
-                self.disk(id, process, DiskRequest::Compact { index, term });
+                self.disk(at, process, DiskRequest::Compact { index, term });
             }
             Effect::Store { state, applied } => {
-                self.disk(id, process, DiskRequest::Keep { state, applied });
+                self.disk(at, process, DiskRequest::Keep { state, applied });
                 let delay = self.within(Duration::from_millis(200));
-                self.after(delay, Happening::Save { node: id, process });
+                self.after(delay, Happening::Save { host: at, process });
             }
             Effect::Answer { request, answer } => {
                 if let Some(payload) = self.requests.get(&request) {
@@ -390,16 +629,15 @@ impl World {
                         _ => {}
                     }
                 }
+                self.release_answered(id, request, &answer);
                 self.answers.insert(request, answer);
             }
-            Effect::Stopped => self.crash(id, false),
-            Effect::Changed(_) | Effect::Warn(_) => {}
-            Effect::Act(consequence) => {
-                let event = Event::Acted { number: consequence.number };
-                self.deliver(id, Some(process), event);
-            }
-            Effect::Learn(_) | Effect::Publish(_) => {}
-            Effect::Host(_) | Effect::Announce { .. } => {}
+            Effect::Stopped => self.end_process(at, false),
+            Effect::Changed(_) | Effect::Warn(_) | Effect::Learn(_) | Effect::Publish(_) => {}
+            Effect::Act(consequence) => self.act(at, process, consequence),
+            Effect::Host(order) => self.order(at, process, order),
+            Effect::Announce { .. } if self.hosts[at].abandoned => {}
+            Effect::Announce { to, release } => self.say_released(id, to, release),
         }
     }
 
@@ -411,6 +649,12 @@ impl World {
         }
         if self.settings.mutation == Some(Mutation::CommitWithoutQuorum) {
             self.acknowledge_unreceived(&message);
+        }
+        if message.kind() == Kind::Heartbeat && !message.context.is_empty() {
+            self.newest_round.insert(from, (message.term, message.context.clone()));
+        }
+        if message.kind() == Kind::TimeoutNow {
+            self.remember(NodeId(message.to), Event::Message(message.clone()));
         }
         self.counts.messages += 1;
         self.counts.snapshots += u64::from(message.kind() == Kind::Snapshot);
@@ -445,38 +689,42 @@ impl World {
         self.after(Duration::ZERO, Happening::Deliver { to, process, event });
     }
 
-    fn disk(&mut self, id: NodeId, process: u64, request: DiskRequest) {
+    fn disk(&mut self, at: usize, process: u64, request: DiskRequest) {
         let mutation = self.settings.mutation;
         if let DiskRequest::Persist { number, .. } = request
             && mutation == Some(Mutation::ReportEarly)
         {
+            let id = self.hosts[at].id;
             self.deliver(id, Some(process), Event::Persisted { number });
         }
-        if self.host(id).disk(request, mutation) {
-            self.disk_goes_on(id, process);
+        if self.hosts[at].disk(request, mutation) {
+            self.disk_goes_on(at, process);
         }
     }
 
-    fn disk_goes_on(&mut self, id: NodeId, process: u64) {
-        let Some(running) = &self.host(id).running else { return };
+    fn disk_goes_on(&mut self, at: usize, process: u64) {
+        let Some(running) = &self.hosts[at].running else { return };
         let writes = matches!(running.worker.queue().front(), Some(DiskRequest::Persist { .. }));
         let max = if writes { self.settings.disk_max_us } else { 20 };
         let time = self.within(Duration::from_micros(max));
-        self.after(Duration::from_micros(20) + time, Happening::DiskDone { node: id, process });
+        self.after(Duration::from_micros(20) + time, Happening::DiskDone { host: at, process });
     }
 
-    fn disk_done(&mut self, id: NodeId, process: u64) -> Result<(), String> {
-        if self.process_of(id) != Some(process) {
+    fn disk_done(&mut self, at: usize, process: u64) -> Result<(), String> {
+        if self.process_at(at) != Some(process) {
             return Ok(());
         }
-        if let Some(event) = self.host(id).disk_step()? {
-            if let Event::Persisted { number } = event {
+        let id = self.hosts[at].id;
+        if let Some(event) = self.hosts[at].disk_step()? {
+            if let Event::Persisted { number } = event
+                && !self.hosts[at].abandoned
+            {
                 self.oracle.durable_promises.durable(id, number);
             }
             self.deliver(id, Some(process), event);
         }
-        if self.host(id).running.as_ref().is_some_and(|r| r.worker.has_work()) {
-            self.disk_goes_on(id, process);
+        if self.hosts[at].running.as_ref().is_some_and(|r| r.worker.has_work()) {
+            self.disk_goes_on(at, process);
         }
         Ok(())
     }
@@ -487,6 +735,11 @@ impl World {
             return Ok(());
         }
         let id = self.any_node();
+        if self.settings.authority.is_some() && self.rng.below(2) == 0 {
+            self.fault_of_authority(id);
+            self.next_fault();
+            return Ok(());
+        }
         match self.rng.below(12) {
             0..=2 => self.crash_for_a_while(id),
             3 => {
@@ -523,10 +776,14 @@ impl World {
                 self.after(back, Happening::Start(id));
             }
         }
+        self.next_fault();
+        Ok(())
+    }
+
+    fn next_fault(&mut self) {
         let pause = self.settings.fault_every * 2;
         let pause = self.micros(pause.as_micros() as u64);
         self.after(pause, Happening::Fault);
-        Ok(())
     }
 
     fn crash_for_a_while(&mut self, id: NodeId) {
@@ -536,7 +793,7 @@ impl World {
         self.after(back, Happening::Start(id));
     }
 
-    fn random_partition(&mut self) {
+    pub(super) fn random_partition(&mut self) {
         let ids = self.ids();
         let left: Vec<bool> = ids.iter().map(|_| self.rng.below(2) == 0).collect();
         for (a, a_left) in ids.iter().zip(&left) {
@@ -552,7 +809,7 @@ impl World {
     }
 
     /// Where everybody stands, for the message of a violation.
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let one = |h: &Host| match &h.running {
             None => format!("node {} down", h.id),
             Some(r) => {
@@ -571,7 +828,10 @@ impl World {
                 )
             }
         };
-        let hosts: Vec<_> = self.hosts.iter().map(one).collect();
+        let mut hosts: Vec<_> = self.hosts.iter().map(one).collect();
+        if self.settings.authority.is_some() {
+            hosts.extend(self.hosts.iter().map(|host| self.describe_authority(host)));
+        }
         format!("at {}: {}", self.now, hosts.join("; "))
     }
 
@@ -584,6 +844,10 @@ impl World {
         }
         self.after(Duration::from_millis(300), Happening::Fault);
         self.after(Duration::from_millis(50), Happening::Propose);
+        if self.settings.authority.is_some_and(|plan| plan.restore) {
+            let when = self.within(self.settings.faults_for);
+            self.after(when, Happening::Restore);
+        }
         self.run_until(self.now + self.settings.faults_for)
     }
 
@@ -591,19 +855,22 @@ impl World {
     pub fn healing(&mut self) -> Result<(), String> {
         self.faults = false;
         self.network.weather = Weather::CALM;
+        self.end_pauses();
         for id in self.ids() {
-            if let Some(running) = &mut self.host(id).running {
-                running.paused_until = Instant::default();
-            }
             self.start(id)?;
         }
         self.heal();
         // Processes that were about to stop or restart have done so after this.
-        self.run_until(self.now + Duration::from_millis(1_600))?;
-        for id in self.ids() {
-            self.start(id)?;
+        let slow_calls = if self.settings.authority.is_some() { 2 } else { 1 };
+        for _ in 0..slow_calls {
+            self.run_until(self.now + Duration::from_millis(1_600))?;
+            for id in self.ids() {
+                self.start(id)?;
+            }
         }
+        let began = self.now;
         let deadline = self.now + self.settings.election_min * 2 * 4 + Duration::from_secs(1);
+        let deadline = deadline + self.longest_restart();
         let probe = loop {
             let request = self.propose();
             self.run_until(self.now + Duration::from_millis(50))?;
@@ -617,12 +884,10 @@ impl World {
         };
         let Some(Answer::Applied { index }) = self.answers.get(&probe) else { unreachable!() };
         let index = *index;
+        self.becomes_active(began)?;
         let deadline = self.now + Duration::from_secs(15);
-        while !self
-            .hosts
-            .iter()
-            .all(|h| h.running.as_ref().is_some_and(|r| r.node.applied().0 >= index))
-        {
+        let applied = |h: &Host| h.running.as_ref().is_some_and(|r| r.node.applied().0 >= index);
+        while !self.places.iter().all(|place| applied(&self.hosts[*place])) {
             if self.now > deadline {
                 let here = self.describe();
                 return Err(format!("liveness: not everybody applied {index} in time; {here}"));

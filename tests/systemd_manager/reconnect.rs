@@ -50,6 +50,7 @@ async fn a_target_that_went_down_during_a_reexec_is_reported_and_one_that_stayed
     let mut scene = scene!();
     scene.up(1).await;
     scene.fake.reexec(&scene.bus).await;
+    scene.fake.subscribed(2).await;
     scene.fake.judged().await;
     assert!(scene.reports.try_recv().is_err());
     scene.fake.edit(LEADER, |unit| unit.active = "inactive");

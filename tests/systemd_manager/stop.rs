@@ -47,7 +47,8 @@ async fn stopped_waits_for_the_job_for_the_members_and_for_their_processes() {
 async fn whatever_is_left_running_is_not_stopped() {
     let mut scene = scene!();
     scene.populate(false);
-    let run: [(&str, fn(&Scene)); 4] = [
+    type Leave = fn(&Scene);
+    let run: [(&str, Leave); 4] = [
         ("active", |scene| scene.fake.edit(MEMBER, |unit| unit.active = "active")),
         ("a main process", |scene| {
             scene.fake.edit(MEMBER, |unit| (unit.active, unit.main_pid) = ("failed", 17));

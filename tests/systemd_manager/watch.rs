@@ -87,7 +87,8 @@ async fn what_a_stranger_says_about_jobs_is_not_believed() {
     forge(&stranger, job.number, "failed").await;
     scene.fake.answer(&call, &job).await;
     forge(&stranger, job.number, "failed").await;
-    scene.fake.end(&job, "done", "active").await;
+    scene.not_yet("it starts").await;
+    scene.fake.end_silently(&job, "active");
     assert_eq!(scene.report().await, Report::Started { number: 1 });
 }
 

@@ -43,6 +43,8 @@ struct State {
     runs: u8,
     /// How often the properties of the leader target were asked for.
     looks: watch::Sender<u64>,
+    /// How often somebody subscribed.
+    subscriptions: watch::Sender<u64>,
 }
 
 /// The fake. Dropping it ends its connection.
@@ -136,6 +138,12 @@ impl Fake {
         let _ = within("look", looks.wait_for(|&looks| looks > 0)).await.unwrap();
     }
 
+    /// Waits until somebody has subscribed this often.
+    pub async fn subscribed(&self, times: u64) {
+        let mut subscriptions = self.state.lock().unwrap().subscriptions.subscribe();
+        let _ = within("subscription", subscriptions.wait_for(|&n| n >= times)).await.unwrap();
+    }
+
     /// The next wish, whatever it is about.
     pub async fn any_call(&mut self) -> Call {
         within("call", self.calls.recv()).await.unwrap()
@@ -181,6 +189,11 @@ impl Fake {
     pub async fn answer(&self, call: &Call, job: &Job) {
         let header = call.message.header();
         self.connection.reply(&header, &(path(&job_path(job.number)),)).await.unwrap();
+    }
+
+    /// Answers a call that has no result.
+    pub async fn acknowledge(&self, call: &Call) {
+        self.connection.reply(&call.message.header(), &()).await.unwrap();
     }
 
     pub async fn refuse(&self, call: &Call, error: &'static str) {
@@ -265,7 +278,10 @@ async fn serve(
         let header = message.header();
         let member = header.member().unwrap().to_string();
         match member.as_str() {
-            "Subscribe" => connection.reply(&header, &()).await.unwrap(),
+            "Subscribe" => {
+                connection.reply(&header, &()).await.unwrap();
+                state.lock().unwrap().subscriptions.send_modify(|times| *times += 1);
+            }
             "GetAll" => {
                 let path = header.path().unwrap().to_string();
                 let found = properties(&state, &path);
@@ -286,6 +302,15 @@ async fn serve(
             }
             "StartUnit" | "StopUnit" => {
                 let (unit, mode) = message.body().deserialize().unwrap();
+                let call = Call { method: member, unit, mode, message: message.clone() };
+                if calls.send(call).await.is_err() {
+                    return;
+                }
+            }
+            "KillUnit" => {
+                let (unit, whom, signal): (String, String, i32) =
+                    message.body().deserialize().unwrap();
+                let mode = format!("{whom} {signal}");
                 let call = Call { method: member, unit, mode, message: message.clone() };
                 if calls.send(call).await.is_err() {
                     return;

@@ -47,8 +47,8 @@ pub enum Order {
 /// What the host says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// The start job ended with result `done`, the target and its members are active, and the
-    /// target's conditions and bindings are ours.
+    /// The start job ended with result `done`, the target is active, its conditions and bindings
+    /// are ours. Members are ordered after it: they may still be starting.
     Started {
         /// Number of the order.
         number: u64,

@@ -8,6 +8,7 @@ use crate::events::payload::Numbered;
 
 fn payload(event: EventName) -> Payload {
     let occurrence = Occurrence {
+        planned: false,
         number: 3,
         event: EventName::Follower,
         role: "follower",

@@ -8,6 +8,7 @@ use EventName::{Candidate, Follower, Leader, Learner};
 
 fn occurrence(event: EventName, old_role: &'static str, token: Option<u64>) -> Occurrence {
     Occurrence {
+        planned: false,
         number: 0,
         event,
         role: event.as_str(),

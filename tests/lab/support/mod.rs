@@ -37,7 +37,7 @@ use std::time::Duration;
 
 pub use clock::{now, wait_until};
 pub use command::Output;
-pub use enter::enter;
+pub use enter::{enter, test_name};
 pub use host::{Host, REBOOT};
 pub use member::{Member, Stop};
 pub use network::{Cut, Network, address, on};

@@ -1,0 +1,163 @@
+//! The fence: what is killed, and what is not.
+
+use raftctl::helper::fence::{FenceError, Fenced, RECORD_FILE, fence};
+
+use super::scene;
+use super::support::*;
+use super::systemd_support::{LEADER, MEMBER, Unit, within};
+
+const SCRIPT: &str = "raftctl-event@n1:leader.service";
+
+impl After {
+    /// The agent has given up; the target is on its way down.
+    async fn giving_up(&self) {
+        std::fs::remove_file(self.path("active")).unwrap();
+        self.fake.edit(LEADER, |unit| unit.active = "deactivating");
+    }
+
+    fn fence(&self) -> tokio::task::JoinHandle<Result<Fenced, FenceError>> {
+        let (config, host) = (self.config.clone(), self.host());
+        tokio::spawn(async move { fence(&config, host).await })
+    }
+
+    /// Makes the control group of `unit` one that can be killed; returns what is written there.
+    fn killable(&self, unit: &str) -> std::path::PathBuf {
+        let file = self.cgroup("system.slice").join(unit).join("cgroup.kill");
+        std::fs::write(&file, "").unwrap();
+        file
+    }
+
+    async fn killed(&self, file: &std::path::Path) {
+        let killed = async {
+            while std::fs::read_to_string(file).unwrap() != "1" {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("kill", killed).await;
+    }
+
+    fn record(&self) -> Option<serde_json::Value> {
+        let file = self.config.node.state_directory.join(RECORD_FILE);
+        Some(serde_json::from_str(&std::fs::read_to_string(file).ok()?).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn members_and_scripts_are_killed_until_they_are_empty() {
+    let mut scene = scene!("");
+    scene.giving_up().await;
+    scene.fake.put(SCRIPT, Unit { active: "activating", ..Unit::inactive() });
+    scene.fake.put("other.service", Unit { active: "active", ..Unit::inactive() });
+    for unit in [MEMBER, SCRIPT, "other.service"] {
+        scene.populate(unit, true);
+    }
+    let [member, script, other] = [MEMBER, SCRIPT, "other.service"].map(|u| scene.killable(u));
+    let task = scene.fence();
+    scene.killed(&member).await;
+    scene.killed(&script).await;
+    assert!(!task.is_finished(), "they are not empty yet");
+    for unit in [MEMBER, SCRIPT] {
+        scene.populate(unit, false);
+    }
+    let killed = vec![SCRIPT.to_owned(), MEMBER.to_owned()];
+    let mut expected = killed.clone();
+    expected.reverse();
+    assert_eq!(within("end", task).await.unwrap().unwrap(), Fenced::Killed(expected.clone()));
+    assert_eq!(std::fs::read_to_string(other).unwrap(), "", "not a member");
+    scene.fake.assert_quiet();
+    let record = scene.record().unwrap();
+    assert_eq!(record["killed"], serde_json::json!(expected));
+    assert_eq!(record["left"], serde_json::json!([]));
+    assert!(record["when_usec"].as_u64().unwrap() > 1_500_000_000_000_000);
+    assert!(record["why"].as_str().unwrap().contains("1500 ms"), "{record}");
+}
+
+/// Without `cgroup.kill` the service manager does it.
+#[tokio::test]
+async fn the_service_manager_kills_what_the_kernel_does_not() {
+    let mut scene = scene!("");
+    scene.giving_up().await;
+    scene.populate(MEMBER, true);
+    let task = scene.fence();
+    let call = scene.fake.expect("KillUnit", MEMBER, "all 9").await;
+    scene.populate(MEMBER, false);
+    scene.fake.acknowledge(&call).await;
+    let killed = within("end", task).await.unwrap().unwrap();
+    assert_eq!(killed, Fenced::Killed(vec![MEMBER.to_owned()]));
+}
+
+#[tokio::test]
+async fn what_is_empty_is_left_alone_and_nothing_is_recorded() {
+    let mut scene = scene!("");
+    scene.giving_up().await;
+    scene.populate(MEMBER, false);
+    assert_eq!(within("end", scene.fence()).await.unwrap().unwrap(), Fenced::NothingLeft);
+    scene.fake.assert_quiet();
+    assert_eq!(scene.record(), None);
+}
+
+#[tokio::test]
+async fn nothing_is_killed_where_that_is_not_wanted() {
+    let mut scene = scene!("[authority]\non_demote_timeout = \"none\"\n");
+    scene.giving_up().await;
+    scene.populate(MEMBER, true);
+    assert_eq!(within("end", scene.fence()).await.unwrap().unwrap(), Fenced::NotWanted);
+    scene.fake.assert_quiet();
+}
+
+/// A fence that was queued for long must not kill what is active by right; but a target that only
+/// reads active, because its stop job timed out, has no gate.
+#[tokio::test]
+async fn a_node_that_is_active_again_is_left_alone() {
+    let mut scene = scene!("");
+    scene.populate(MEMBER, true);
+    assert_eq!(within("end", scene.fence()).await.unwrap().unwrap(), Fenced::ActiveAgain);
+    scene.fake.assert_quiet();
+    std::fs::remove_file(scene.path("active")).unwrap();
+    let file = scene.killable(MEMBER);
+    let task = scene.fence();
+    scene.killed(&file).await;
+    scene.populate(MEMBER, false);
+    assert!(matches!(within("end", task).await.unwrap(), Ok(Fenced::Killed(_))));
+}
+
+/// An activation may begin while the fence still waits for what it has killed.
+#[tokio::test]
+async fn a_node_that_becomes_active_meanwhile_is_left_alone() {
+    let mut scene = scene!("");
+    scene.giving_up().await;
+    scene.fake.put(SCRIPT, Unit { active: "activating", ..Unit::inactive() });
+    for (unit, populated) in [(MEMBER, false), (SCRIPT, true)] {
+        scene.populate(unit, populated);
+    }
+    let [member, script] = [MEMBER, SCRIPT].map(|unit| scene.killable(unit));
+    let task = scene.fence();
+    scene.killed(&script).await;
+    // The script never ends. The gate is opened, then the target is up, and then its member.
+    std::fs::write(scene.path("active"), "42\n").unwrap();
+    scene.fake.edit(LEADER, |unit| unit.active = "active");
+    scene.populate(MEMBER, true);
+    let killed = vec![SCRIPT.to_owned()];
+    assert_eq!(within("end", task).await.unwrap().unwrap(), Fenced::Killed(killed));
+    assert_eq!(std::fs::read_to_string(member).unwrap(), "", "it runs by right");
+}
+
+#[tokio::test]
+async fn what_cannot_be_killed_is_an_error_and_recorded() {
+    let scene = scene!("");
+    scene.giving_up().await;
+    scene.populate(MEMBER, true);
+    scene.killable(MEMBER);
+    // Where the unprivileged agent could have put a link, no file elsewhere is written.
+    let state = &scene.config.node.state_directory;
+    let precious = scene.path("precious");
+    std::fs::write(&precious, "precious").unwrap();
+    for name in [RECORD_FILE.to_owned(), format!("{RECORD_FILE}.new")] {
+        std::os::unix::fs::symlink(&precious, state.join(name)).unwrap();
+    }
+    let error = within("end", scene.fence()).await.unwrap().unwrap_err();
+    assert!(matches!(&error, FenceError::Left { left } if left == &[MEMBER]), "{error}");
+    assert_eq!(std::fs::read_to_string(precious).unwrap(), "precious");
+    let record = scene.record().unwrap();
+    assert_eq!(record["left"], serde_json::json!([MEMBER]));
+}
