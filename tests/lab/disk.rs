@@ -98,7 +98,7 @@ fn a_disk_that_dies_under_a_member_that_does_not_stop() {
 
 fn dies(members: &[Member], what: &str) {
     with_disks(|lab| {
-        let mut scene = Scene::start(lab, members, "");
+        let mut scene = Scene::start(lab, members, "").without_proof();
         for _ in 0..trials() {
             let old = scene.active();
             old.disk().die();
