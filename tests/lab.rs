@@ -2,6 +2,14 @@
 
 #[path = "lab/cold_start.rs"]
 mod cold_start;
+#[path = "lab/faults.rs"]
+mod faults;
+#[path = "lab/faults_host.rs"]
+mod faults_host;
+#[path = "lab/faults_scene.rs"]
+mod faults_scene;
+#[path = "lab/floor.rs"]
+mod floor;
 #[path = "lab/selftest.rs"]
 mod selftest;
 #[path = "lab/service.rs"]

@@ -95,15 +95,14 @@ pub async fn fence(config: &Config, host: HostSettings) -> Result<Fenced, FenceE
     }
     let deadline = Instant::now() + limits::FENCE_PATIENCE;
     let mut fence = Fence { remains: Remains::new(host), killed: Vec::new(), left: Vec::new() };
-    if fence.remains.is_active_again().await {
-        return Ok(Fenced::ActiveAgain);
-    }
     let when = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let demote_timeout = config.authority.demote_timeout;
     let why = format!("demotion took nearly {} ms", demote_timeout.as_millis());
     let ended = timeout_at(deadline, fence.kill_all(&why)).await;
-    if fence.killed.is_empty() && ended.is_ok() {
-        return Ok(Fenced::NothingLeft);
+    if fence.killed.is_empty()
+        && let Ok(end) = ended
+    {
+        return Ok(end);
     }
     let Fence { killed, left, .. } = fence;
     let record = Record { when_usec: when.as_micros() as u64, why, killed, left };
@@ -111,7 +110,7 @@ pub async fn fence(config: &Config, host: HostSettings) -> Result<Fenced, FenceE
         tracing::error!("cannot write {RECORD_FILE}: {error}, ignoring");
     }
     match ended {
-        Ok(()) => Ok(Fenced::Killed(record.killed)),
+        Ok(_) => Ok(Fenced::Killed(record.killed)),
         Err(_) if record.killed.is_empty() => {
             Err(FenceError::NotFound { problem: record.left.join(", ") })
         }
@@ -128,13 +127,19 @@ struct Fence {
 }
 
 impl Fence {
-    /// Kills until nothing is left.
-    async fn kill_all(&mut self, why: &str) {
+    /// Kills until nothing is left, or until the node is active again. That is asked AFTER what
+    /// has processes was looked at: members of a new activation start only after its target.
+    async fn kill_all(&mut self, why: &str) -> Fenced {
         loop {
-            match self.remains.populated().await {
+            let populated = self.remains.populated().await;
+            if self.remains.is_active_again().await {
+                self.left.clear();
+                return Fenced::ActiveAgain;
+            }
+            match populated {
                 Ok(populated) if populated.is_empty() => {
                     self.left.clear();
-                    return;
+                    return Fenced::NothingLeft;
                 }
                 Ok(populated) => self.kill(&populated, why).await,
                 Err(problem) => self.left = vec![problem],

@@ -85,7 +85,12 @@ impl HostTask {
             self.follower = None;
         }
         let host = &self.host;
-        let started = timeout(limits::HOST_JOB_TIMEOUT, host.start(number, token)).await;
+        let started = async {
+            // A fence of the activation before would kill what is started now.
+            host.manager.until_over(&names::fence_service(&host.node)).await;
+            host.start(number, token).await
+        };
+        let started = timeout(limits::HOST_JOB_TIMEOUT, started).await;
         match started.unwrap_or_else(|_| Err("the start job takes too long".to_owned())) {
             Ok(held) => {
                 self.held = Some(held);

@@ -121,6 +121,27 @@ async fn a_node_that_is_active_again_is_left_alone() {
     assert!(matches!(within("end", task).await.unwrap(), Ok(Fenced::Killed(_))));
 }
 
+/// An activation may begin while the fence still waits for what it has killed.
+#[tokio::test]
+async fn a_node_that_becomes_active_meanwhile_is_left_alone() {
+    let mut scene = scene!("");
+    scene.giving_up().await;
+    scene.fake.put(SCRIPT, Unit { active: "activating", ..Unit::inactive() });
+    for (unit, populated) in [(MEMBER, false), (SCRIPT, true)] {
+        scene.populate(unit, populated);
+    }
+    let [member, script] = [MEMBER, SCRIPT].map(|unit| scene.killable(unit));
+    let task = scene.fence();
+    scene.killed(&script).await;
+    // The script never ends. The gate is opened, then the target is up, and then its member.
+    std::fs::write(scene.path("active"), "42\n").unwrap();
+    scene.fake.edit(LEADER, |unit| unit.active = "active");
+    scene.populate(MEMBER, true);
+    let killed = vec![SCRIPT.to_owned()];
+    assert_eq!(within("end", task).await.unwrap().unwrap(), Fenced::Killed(killed));
+    assert_eq!(std::fs::read_to_string(member).unwrap(), "", "it runs by right");
+}
+
 #[tokio::test]
 async fn what_cannot_be_killed_is_an_error_and_recorded() {
     let scene = scene!("");

@@ -1,4 +1,4 @@
-//! The clocks of one host: CLOCK_BOOTTIME and CLOCK_MONOTONIC_RAW, as functions of the world's time.
+//! The clocks of one host: CLOCK_BOOTTIME and CLOCK_MONOTONIC_RAW, as functions of real time.
 //!
 //! Each runs fast or slow by up to ρ. The first is slewed: its rate changes every now and then,
 //! always within ρ; it never jumps. The second keeps its rate and stands still during suspend. When

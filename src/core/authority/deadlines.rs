@@ -18,12 +18,18 @@ impl Authority {
 
     /// When to start the fence unit, next.
     pub(super) fn fence_at(&self) -> Option<Instant> {
-        let demoting = matches!(
-            self.phase,
-            Phase::Unknown | Phase::Stopping | Phase::Waiting | Phase::Settling
-        );
+        let demoting = match self.phase {
+            // Only if there is something to kill: asking may take long, on a host that boots.
+            Phase::Unknown => self.left_over,
+            Phase::Stopping | Phase::Waiting => true,
+            Phase::Settling => self.token.is_some(),
+            _ => false,
+        };
         let bounded = self.timing.enforcement == Enforcement::Bounded;
-        if !demoting || !bounded || self.planned {
+        // At the start of the agent: the target is proven inactive, and a script that only says so
+        // may take its time.
+        let undoes = self.phase != Phase::Settling || self.token.is_some();
+        if !demoting || !bounded || !undoes || self.planned {
             return None;
         }
         let first = self.began + self.timing.demote_timeout.saturating_sub(FENCE_LEAD);

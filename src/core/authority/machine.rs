@@ -64,6 +64,8 @@ pub struct Authority {
     /// Whether the demotion goes on under a lease that holds.
     pub(super) planned: bool,
     pub(super) fenced_at: Option<Instant>,
+    /// An earlier run left something that did not stop at once.
+    pub(super) left_over: bool,
     step_down: bool,
     promotion_failed: bool,
     /// Consequences that the demotion waits for.
@@ -96,6 +98,7 @@ impl Authority {
             began: Instant::default(),
             planned: false,
             fenced_at: None,
+            left_over: false,
             step_down: false,
             promotion_failed: false,
             scripts: None,
@@ -277,6 +280,7 @@ impl Authority {
     fn apply(&mut self, signal: Signal, view: &View<'_>, holds: bool, orders: &mut Vec<Order>) {
         let rule = table::lookup(self.phase, signal);
         let from = std::mem::replace(&mut self.phase, rule.to);
+        self.left_over |= matches!(signal, Signal::StopQueued | Signal::StopFailed);
         if signal == Signal::StopFailed {
             self.stop_again_at = Some(view.now.boot + limits::STOP_AGAIN_AFTER);
         }
@@ -306,6 +310,7 @@ impl Authority {
                 self.stop_again_at = None;
             }
             Phase::Idle => {
+                self.left_over = false;
                 self.token = None;
                 self.was_active = false;
                 self.planned = false;

@@ -47,7 +47,7 @@ pub enum Order {
 /// What the host says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// The start job ended with result `done`, the target is active, and its conditions and bindings
+    /// The start job ended with result `done`, the target is active, its conditions and bindings
     /// are ours. Members are ordered after it: they may still be starting.
     Started {
         /// Number of the order.

@@ -404,10 +404,22 @@ fn rule_10_what_ran_before_is_stopped_first_and_fenced_in_time() {
     let mut fixture = Fixture::new(Enforcement::Bounded);
     fixture.record(1, OWN, 3, Some(2610));
     fixture.lease();
-    assert!(stop_of(&fixture.turn()).is_some());
+    let number = stop_of(&fixture.turn()).expect("what is left over is stopped");
     assert_eq!(fixture.phase(), Phase::Unknown);
-    assert_eq!(fixture.pass(1_199), []);
-    assert_eq!(fixture.pass(1), [Order::Fence { token: Token(0) }]);
+    assert_eq!(fixture.pass(1_200), [], "the service manager may just be slow to answer");
+    fixture.report(Report::StopQueued { number });
+    assert!(fixture.authority.next_deadline().is_some_and(|at| at <= fixture.now.boot));
+    assert_eq!(fixture.pass(0), [Order::Fence { token: Token(0) }], "it runs, no time is left");
+}
+
+#[test]
+fn rule_10_the_scripts_of_a_start_are_not_fenced() {
+    let mut fixture = Fixture::new(Enforcement::Bounded);
+    let number = stop_of(&fixture.turn()).expect("an earlier run may have left something");
+    fixture.report(Report::Stopped { number });
+    assert_eq!(fixture.phase(), Phase::Settling);
+    assert_eq!(fixture.pass(60_000), []);
+    assert_eq!(fixture.authority.next_deadline(), None);
 }
 
 /// Random histories: the phases of a living agent never contradict what was ordered.

@@ -41,7 +41,7 @@ fn active_on(host: &Host, unit: &str) -> Vec<Interval> {
             found.push(Interval { host: host.index, from, until, frozen: false });
             open = None;
         }
-        if !ends && entry["JOB_RESULT"] == "done" {
+        if !ends && entry["JOB_RESULT"] == "done" && !is_skipped(entry) {
             open = open.or(Some(at));
         }
     }
@@ -50,6 +50,11 @@ fn active_on(host: &Host, unit: &str) -> Vec<Interval> {
         Interval { host: host.index, from, until, frozen: false }
     }));
     found
+}
+
+/// A start that a condition of the unit prevented is announced like one that was carried out.
+fn is_skipped(entry: &Value) -> bool {
+    entry["MESSAGE"].as_str().is_some_and(|text| text.contains(" was skipped because "))
 }
 
 /// When the message was sent, as the kernel noted it.

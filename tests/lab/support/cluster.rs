@@ -116,13 +116,20 @@ impl Lab {
 
     /// Waits until every running host says the same about who leads, and that it is active.
     pub fn leader(&self) -> Leader {
-        let running: Vec<&Host> = self.hosts().filter(|host| host.is_running()).collect();
+        let running = self.hosts().filter(|host| host.is_running());
+        let running: Vec<usize> = running.map(|host| host.index).collect();
+        self.leader_among(&running, 0)
+    }
+
+    /// Waits until all of `hosts` say that the same one of them leads and is active, with a token
+    /// above `beyond`. What the others believe is not asked.
+    pub fn leader_among(&self, hosts: &[usize], beyond: u64) -> Leader {
         let mut said = Vec::new();
         let found = within(DEADLINE, || {
-            said = running.iter().map(|host| host.status()).collect();
-            agreed(&said)
+            said = hosts.iter().map(|&host| self.host(host).status()).collect();
+            agreed(&said).filter(|leader| leader.token > beyond)
         });
-        found.unwrap_or_else(|| panic!("the agents agree on no active leader: {said:#?}"))
+        found.unwrap_or_else(|| panic!("{hosts:?} agree on no leader beyond {beyond}: {said:#?}"))
     }
 
     /// What the event scripts of all hosts were told, in the order in which they ran.

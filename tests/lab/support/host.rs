@@ -4,12 +4,11 @@
 //! ended; nothing is polled. Whatever asks the host has a deadline, because a host may be frozen.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use super::cgroup::Groups;
 use super::clock::{now, wait_for};
 use super::command::{self, Output, PATH};
 use super::disk::Disk;
+use super::life::{End, Told, hear};
 use super::network::Network;
 use super::template::{Template, overlay};
 use super::{BOOT_MAX, COMMAND_MAX, DEADLINE};
@@ -28,7 +28,7 @@ use super::{BOOT_MAX, COMMAND_MAX, DEADLINE};
 /// How long the journal of a host may take to write what it has.
 const SYNC_MAX: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether a host that does not become ready has ended.
+/// How often it is looked whether a host that says nothing has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The exit status of a host that wants to be started again.
@@ -64,17 +64,8 @@ pub struct Life {
 }
 
 struct Running {
-    /// Process 1 of the host, as its number is here.
-    leader: Option<Pid>,
-    notify: UnixDatagram,
+    told: Arc<Mutex<Told>>,
     ended: Arc<End>,
-}
-
-/// The end of one life: when, and with which exit status.
-#[derive(Default)]
-struct End {
-    status: Mutex<Option<(i32, Duration)>>,
-    known: Condvar,
 }
 
 impl Host {
@@ -121,7 +112,10 @@ impl Host {
         let end = Arc::clone(&ended);
         thread::spawn(move || end.wait(child));
         state.lives.push(Life { from: now(), until: None });
-        state.running = Some(Running { leader: None, notify, ended });
+        let running = Running { told: Arc::default(), ended };
+        let (told, ended) = (Arc::clone(&running.told), Arc::clone(&running.ended));
+        thread::spawn(move || hear(&notify, &told, &ended));
+        state.running = Some(running);
     }
 
     fn nspawn(&self, notify: &Path) -> Command {
@@ -153,9 +147,10 @@ impl Host {
     /// Waits until its systemd says that it is up.
     pub fn ready(&self) {
         let up = wait_for(&format!("{} is up", self.name), BOOT_MAX, || {
-            let mut state = self.state.lock().unwrap();
-            let running = state.running.as_mut().expect("it was started");
-            running.hear().then_some(Ok(())).or_else(|| running.ended.known().map(Err))
+            let state = self.state.lock().unwrap();
+            let running = state.running.as_ref().expect("it was started");
+            let ready = running.told.lock().unwrap().ready;
+            ready.then_some(Ok(())).or_else(|| running.ended.known().map(Err))
         });
         if let Err((status, _)) = up {
             panic!("{} ended with {status}:\n{}", self.name, self.said());
@@ -165,7 +160,7 @@ impl Host {
     /// The state of a host that is up: process 1, as its number is here.
     pub fn leader_pid(&self) -> Pid {
         let state = self.state.lock().unwrap();
-        let leader = state.running.as_ref().and_then(|running| running.leader);
+        let leader = state.running.as_ref().and_then(|r| r.told.lock().unwrap().leader);
         leader.unwrap_or_else(|| panic!("{} does not run", self.name))
     }
 
@@ -366,32 +361,5 @@ impl Host {
         let at = now();
         kill(pid, signal).unwrap_or_else(|error| panic!("{}: {unit}: {error}", self.name));
         at
-    }
-}
-
-impl Running {
-    /// Takes what the host says next; whether it is up.
-    fn hear(&mut self) -> bool {
-        let mut bytes = [0; 4096];
-        let text = match self.notify.recv(&mut bytes) {
-            Ok(length) => String::from_utf8_lossy(&bytes[..length]).into_owned(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-            Err(error) => panic!("notifications of a host: {error}"),
-        };
-        let pid = text.lines().find_map(|line| line.strip_prefix("X_NSPAWN_LEADER_PID="));
-        self.leader = pid.map(|pid| Pid::from_raw(pid.parse().unwrap())).or(self.leader);
-        text.lines().any(|line| line == "READY=1")
-    }
-}
-
-impl End {
-    fn wait(&self, mut child: Child) {
-        let status = child.wait().unwrap();
-        *self.status.lock().unwrap() = Some((command::code(status), now()));
-        self.known.notify_all();
-    }
-
-    fn known(&self) -> Option<(i32, Duration)> {
-        *self.status.lock().unwrap()
     }
 }

@@ -21,9 +21,10 @@ mod command;
 mod disk;
 mod enter;
 mod host;
+mod life;
 mod member;
 mod network;
-mod record;
+pub mod record;
 mod sampler;
 mod template;
 
@@ -35,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use clock::{now, wait_until};
-pub use enter::enter;
+pub use enter::{enter, test_name};
 pub use host::{Host, REBOOT};
 pub use member::{Member, Stop};
 pub use network::{Cut, Network, address, on};

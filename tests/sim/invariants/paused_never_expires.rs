@@ -1,5 +1,5 @@
-//! Paused never expires (DESIGN 5): an activation without a bound ends by its release, or because an
-//! operator says so; never because time has passed.
+//! Paused never expires (DESIGN 5): an activation without a bound ends by its release, or because
+//! an operator says so; never because time has passed.
 
 use raftctl::core::command::Body;
 
