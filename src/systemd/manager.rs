@@ -170,11 +170,11 @@ impl SystemdManager {
         self.ask("KillUnit", &(unit, "all", signal)).await.map(drop)
     }
 
-    /// Waits until `unit` is inactive or failed, with no job. For ever, if it never is.
+    /// Waits until `unit` is not loaded, or inactive or failed with no job. For ever, if it never is.
     pub async fn until_over(&self, unit: &str) {
         let mut changes = self.changes();
         loop {
-            let listed = self.list(&[unit]).await;
+            let listed = self.loaded(&[unit]).await;
             let over = |listed: &Listed| {
                 matches!(listed.active.as_str(), "inactive" | "failed") && listed.job.is_empty()
             };
@@ -275,6 +275,16 @@ impl SystemdManager {
     pub(super) async fn list(&self, units: &[&str]) -> Result<Vec<Listed>, CallError> {
         let name = "ListUnitsByNames";
         let answer = self.ask(name, &(units,)).await?;
+        let rows: Vec<ListedRow> = bus::read(name, &answer)?;
+        let listed = |row: ListedRow| Listed { name: row.0, active: row.3, job: row.8 };
+        Ok(rows.into_iter().map(listed).collect())
+    }
+
+    /// The units in memory whose names match one of `patterns` (glob(7)). One that runs, or is about
+    /// to, is always in memory; asking by name would read each of the others from the disk.
+    pub(super) async fn loaded(&self, patterns: &[&str]) -> Result<Vec<Listed>, CallError> {
+        let name = "ListUnitsByPatterns";
+        let answer = self.ask(name, &(&[""; 0][..], patterns)).await?;
         let rows: Vec<ListedRow> = bus::read(name, &answer)?;
         let listed = |row: ListedRow| Listed { name: row.0, active: row.3, job: row.8 };
         Ok(rows.into_iter().map(listed).collect())

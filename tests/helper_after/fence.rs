@@ -124,7 +124,7 @@ async fn a_node_that_is_active_again_is_left_alone() {
 /// An activation may begin while the fence still waits for what it has killed.
 #[tokio::test]
 async fn a_node_that_becomes_active_meanwhile_is_left_alone() {
-    let mut scene = scene!("");
+    let scene = scene!("");
     scene.giving_up().await;
     scene.fake.put(SCRIPT, Unit { active: "activating", ..Unit::inactive() });
     for (unit, populated) in [(MEMBER, false), (SCRIPT, true)] {

@@ -300,6 +300,17 @@ async fn serve(
                 };
                 connection.reply(&header, &(rows,)).await.unwrap();
             }
+            "ListUnitsByPatterns" => {
+                let (_, patterns): (Vec<String>, Vec<String>) =
+                    message.body().deserialize().unwrap();
+                let rows: Vec<_> = {
+                    let state = state.lock().unwrap();
+                    let matching = |name: &&String| patterns.iter().any(|p| matches(p, name));
+                    let names = state.units.keys().filter(matching);
+                    names.map(|name| state.units[name].clone().row(name)).collect()
+                };
+                connection.reply(&header, &(rows,)).await.unwrap();
+            }
             "StartUnit" | "StopUnit" => {
                 let (unit, mode) = message.body().deserialize().unwrap();
                 let call = Call { method: member, unit, mode, message: message.clone() };
@@ -328,4 +339,12 @@ fn properties(
     let state = state.lock().unwrap();
     let found = state.units.iter().find(|(name, _)| unit_path(name) == path);
     found.map_or_else(Unit::inactive, |(_, unit)| unit.clone()).properties()
+}
+
+/// Whether `name` matches a pattern with at most one star.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((begin, end)) => name.starts_with(begin) && name.ends_with(end),
+        None => pattern == name,
+    }
 }

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use clock::{now, wait_until};
+pub use command::Output;
 pub use enter::{enter, test_name};
 pub use host::{Host, REBOOT};
 pub use member::{Member, Stop};
