@@ -110,6 +110,10 @@ pub const AFTER_POLL: Duration = Duration::from_millis(20);
 /// the next agent releases what is left.
 pub const RELEASE_EXTRA: Duration = Duration::from_millis(500);
 
+/// How long what runs after an agent waits for the state directory before it goes on. At the limit:
+/// everything is stopped, and nothing is announced before the state directory has answered.
+pub const RELEASE_DISK: Duration = Duration::from_millis(100);
+
 /// How long one announcement and its answer may take. At the limit: said again.
 pub const ANNOUNCE_EXCHANGE: Duration = Duration::from_millis(300);
 
