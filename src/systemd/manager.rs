@@ -170,7 +170,7 @@ impl SystemdManager {
         self.ask("KillUnit", &(unit, "all", signal)).await.map(drop)
     }
 
-    /// Waits until `unit` is not loaded, or inactive or failed with no job. For ever, if it never is.
+    /// Waits until `unit` is not loaded, or is inactive or failed with no job; perhaps for ever.
     pub async fn until_over(&self, unit: &str) {
         let mut changes = self.changes();
         loop {
@@ -280,8 +280,8 @@ impl SystemdManager {
         Ok(rows.into_iter().map(listed).collect())
     }
 
-    /// The units in memory whose names match one of `patterns` (glob(7)). One that runs, or is about
-    /// to, is always in memory; asking by name would read each of the others from the disk.
+    /// The units in memory whose names match one of `patterns` (glob(7)). One that runs, or is
+    /// about to, is always in memory; asking by name would read the others from the disk.
     pub(super) async fn loaded(&self, patterns: &[&str]) -> Result<Vec<Listed>, CallError> {
         let name = "ListUnitsByPatterns";
         let answer = self.ask(name, &(&[""; 0][..], patterns)).await?;

@@ -222,7 +222,7 @@ async fn nothing_is_released_while_an_agent_runs() {
 
 #[tokio::test]
 async fn without_the_key_or_the_bus_nothing_is_announced() {
-    let mut scene = scene!(SHORT);
+    let scene = scene!(SHORT);
     let mut host = scene.host();
     host.bus = "unix:path=/nonexistent/bus".parse().unwrap();
     let result = within("end", release(&scene.config, host, RUN)).await;
