@@ -1,6 +1,8 @@
 //! What the agent's user may make root do: start and stop the project's own units, and nothing
 //! else. Whoever controls the agent gains nothing by it.
 
+use serde_json::Value;
+
 use crate::support::{DEADLINE, Host, Output, Setup, run_package, wait_until};
 
 /// Name, path and interface of the service manager, and of logind.
@@ -69,7 +71,14 @@ const EVENT: &str = r#"{"event":"change","role":"leader","old_role":"follower","
 #[test]
 fn an_event_file_chooses_nothing_but_values() {
     alone(|host| {
-        // A script of the event that the agent itself has none for: nobody else starts it.
+        // The agent is done with its own event files.
+        let done = || {
+            let entries = host.journal(&["-u", AGENT]);
+            let over = |text: &str| text.contains("event=\"leader\"") && text.contains("succeeded");
+            entries.iter().any(|entry| entry["MESSAGE"].as_str().is_some_and(over))
+        };
+        wait_until("the script of the activation has ended", DEADLINE, done);
+        // An event for which the agent has no script: nobody else starts it.
         host.write_script("/etc/raftctl/told", "#!/bin/sh\nenv >>/var/lib/lab/told\n");
         let path = "/etc/raftctl/n1.toml";
         let text = host.read_file(path).unwrap();

@@ -44,6 +44,11 @@ impl<'a> Scene<'a> {
         self.lab.host(self.leader.host)
     }
 
+    /// Names the activation that was last seen.
+    pub fn token(&self) -> u64 {
+        self.leader.token
+    }
+
     /// A host that is not active.
     pub fn follower(&self) -> &'a Host {
         let other = self.lab.hosts().find(|host| host.index != self.leader.host);
