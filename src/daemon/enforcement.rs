@@ -275,3 +275,108 @@ const TOO_SLOW: &str = "demotion takes nearly as long as demote_timeout";
 
 const NO_HARDWARE_WATCHDOG: &str = "no hardware watches PID 1 (RuntimeWatchdogSec= is off): if it \
     hangs, nothing ends an activation";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{NodeId, NodeName};
+    use crate::node::status::Role;
+
+    fn status(phase: Phase) -> Arc<NodeStatus> {
+        let name: NodeName = "n1".parse().unwrap();
+        Arc::new(NodeStatus {
+            name,
+            id: NodeId(1),
+            cluster_name: String::new(),
+            cluster_id: None,
+            role: Role::Leader,
+            active: false,
+            phase,
+            term: 1,
+            token: None,
+            leader: None,
+            commit_index: 0,
+            applied_index: 0,
+            members: Vec::new(),
+        })
+    }
+
+    async fn within<F: Future>(future: F) -> F::Output {
+        timeout(Duration::from_secs(20), future).await.expect("in time")
+    }
+
+    #[tokio::test]
+    async fn a_reboot_is_expected_when_the_stop_takes_too_long() {
+        let (phases, seen) = watch::channel(status(Phase::Unknown));
+        let (asks, mut asked) = mpsc::channel(8);
+        tokio::spawn(watch_demotions(seen, Some(Duration::from_millis(10)), asks));
+        for round in 0..2 {
+            phases.send_replace(status(Phase::Active));
+            assert!(matches!(within(asked.recv()).await, Some(Ask::Over)), "{round}");
+            phases.send_replace(status(Phase::Stopping));
+            assert!(matches!(within(asked.recv()).await, Some(Ask::Expect)), "{round}");
+            // Once is enough, however long it takes.
+            phases.send_replace(status(Phase::Waiting));
+        }
+        phases.send_replace(status(Phase::Settling));
+        assert!(matches!(within(asked.recv()).await, Some(Ask::Over)));
+        phases.send_replace(status(Phase::Idle));
+        drop(phases);
+        assert!(within(asked.recv()).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn where_nothing_reboots_none_is_expected() {
+        let (phases, seen) = watch::channel(status(Phase::Idle));
+        let (asks, mut asked) = mpsc::channel(8);
+        tokio::spawn(watch_demotions(seen, None, asks));
+        assert!(matches!(within(asked.recv()).await, Some(Ask::Over)));
+        phases.send_replace(status(Phase::Waiting));
+        tokio::task::yield_now().await;
+        drop(phases);
+        while let Some(ask) = within(asked.recv()).await {
+            assert!(matches!(ask, Ask::Over));
+        }
+    }
+
+    #[tokio::test]
+    async fn records_are_read_kept_and_taken_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let note = |boot: &str| ExpectedReboot {
+            boot_id: boot.to_owned(),
+            when_usec: 7,
+            why: "slow".to_owned(),
+        };
+        note("before").write(directory.path()).unwrap();
+        let (publish, mut known) = watch::channel(Arc::new(HostStatus::default()));
+        let boot_id = Some("now".to_owned());
+        let records = Records { directory: directory.path().to_owned(), boot_id, publish };
+        let (asks, asked) = mpsc::channel(8);
+        let keeping = tokio::spawn(records.keep(asked));
+        let rebooted = within(known.wait_for(|host| host.last_fence.is_some())).await.unwrap();
+        let fence = rebooted.last_fence.clone().unwrap();
+        drop(rebooted);
+        assert_eq!(
+            (fence.when_usec, fence.what.as_str(), fence.why.as_str()),
+            (7, "reboot", "slow")
+        );
+
+        // What was expected in this boot and did not come leaves nothing.
+        asks.send(Ask::Expect).await.unwrap();
+        asks.send(Ask::Over).await.unwrap();
+        let what = FenceRecord::KILL.to_owned();
+        let killed = vec!["web.service".to_owned(); 100];
+        let record =
+            FenceRecord { when_usec: 9, what, why: "slow".to_owned(), killed, left: vec![] };
+        record.write(directory.path()).unwrap();
+        let again =
+            known.wait_for(|host| host.last_fence.as_ref().is_some_and(|f| f.what == "kill"));
+        let why = within(again).await.unwrap().last_fence.clone().unwrap().why;
+        assert!(why.starts_with("slow; killed: web.service, web") && why.ends_with('…'), "{why}");
+        assert_eq!(why.chars().count(), limits::FENCE_WHY_MAX_CHARS + 1);
+        drop(asks);
+        within(keeping).await.unwrap();
+        let later = ExpectedReboot::came_true(directory.path(), "later").unwrap();
+        assert_eq!(later, None);
+    }
+}
