@@ -271,6 +271,25 @@ impl SystemdManager {
         bus::read(name, &self.call(method, &(interface,)).await?)
     }
 
+    /// A property of the manager itself; `None` if this manager does not have it.
+    pub(super) async fn own_property<T>(&self, name: &str) -> Result<Option<T>, CallError>
+    where
+        T: TryFrom<OwnedVariant>,
+    {
+        let (to, path, interface) = MANAGER;
+        let method = Method { to, path, interface: PROPERTIES, name: "Get" };
+        match self.call(method, &(interface, name)).await {
+            Ok(answer) => Ok(T::try_from(bus::read("Get", &answer)?).ok()),
+            Err(error) if error.is_refusal() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Rises whenever the manager may have read its units anew.
+    pub fn reloads(&self) -> watch::Receiver<u64> {
+        self.link.reloaded.subscribe()
+    }
+
     /// What the manager says about `units`, in one look.
     pub(super) async fn list(&self, units: &[&str]) -> Result<Vec<Listed>, CallError> {
         let name = "ListUnitsByNames";
