@@ -23,6 +23,11 @@ struct Scene {
 impl Scene {
     /// An agent of a cluster of one, with these lines in its `[authority]`.
     async fn new(authority: &str) -> Option<Scene> {
+        Scene::with(&format!("enforcement = \"systemd\"\n{authority}"), "").await
+    }
+
+    /// The same, with what the shell sets before it becomes the agent.
+    async fn with(authority: &str, environment: &str) -> Option<Scene> {
         let bus = PrivateBus::start()?;
         let fake = Fake::start(&bus).await;
         let root = bus.directory.path();
@@ -36,10 +41,10 @@ impl Scene {
         let text = format!(
             "[node]\nname = \"n1\"\nstate_directory = \"state\"\nruntime_directory = \"run\"\n\
              [cluster]\nname = \"c\"\n[cluster.members]\nn1 = \"{address}\"\n\
-             [authority]\nenforcement = \"systemd\"\n{authority}"
+             [authority]\n{authority}"
         );
         std::fs::write(root.join("n1.toml"), text).unwrap();
-        let agent = start(&bus);
+        let agent = start(&bus, environment);
         Some(Scene { fake, agent, bus })
     }
 
@@ -76,9 +81,11 @@ impl Scene {
     }
 }
 
-fn start(bus: &PrivateBus) -> Child {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_raftctld"));
-    command.arg("--config").arg(bus.directory.path().join("n1.toml")).stdin(Stdio::null());
+fn start(bus: &PrivateBus, environment: &str) -> Child {
+    let mut command = std::process::Command::new("sh");
+    command.arg("-c").arg(format!("{environment} exec \"$0\" --config \"$1\""));
+    command.arg(env!("CARGO_BIN_EXE_raftctld")).arg(bus.directory.path().join("n1.toml"));
+    command.stdin(Stdio::null());
     command.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).env("WATCHDOG_USEC", "500000");
     // SAFETY: prctl(2) may be called between fork and exec.
     unsafe {
@@ -140,7 +147,7 @@ async fn a_reboot_that_was_a_fence_is_told_and_what_is_not_armed_says_why() {
     let (boot_id, why) = ("another boot".to_owned(), "slow".to_owned());
     let state = scene.bus.directory.path().join("state");
     ExpectedReboot { boot_id, when_usec: 7, why }.write(&state).unwrap();
-    scene.agent = start(&scene.bus);
+    scene.agent = start(&scene.bus, "");
     let client = scene.client().await;
     let told = scene.until(&client, |told| told.last_fence.is_some()).await;
     let fence = told.last_fence.unwrap();
@@ -160,4 +167,27 @@ async fn a_node_that_nothing_bounds_warns() {
     let warning = &told.warnings[0];
     assert!(warning.contains("on_demote_timeout is \"none\""), "{warning}");
     assert!(warning.contains("raftctl takeover --force"), "{warning}");
+}
+
+/// As a service, which systemd says by this variable.
+#[tokio::test]
+async fn a_service_locks_its_memory_if_it_may_and_warns_if_nothing_enforces() {
+    let scene = Scene::with("enforcement = \"none\"\n", "SYSTEMD_EXEC_PID=$$").await;
+    let Some(scene) = scene else { return };
+    let client = scene.client().await;
+    let told = client.describe().await.unwrap();
+    let expected = "nothing enforces that only one host is active: [authority] enforcement is \
+                    \"none\"";
+    assert_eq!((told.fence_armed.as_str(), told.warnings), ("none", vec![expected.to_owned()]));
+
+    let about = |file| {
+        std::fs::read_to_string(format!("/proc/{}/{file}", scene.agent.id().unwrap())).unwrap()
+    };
+    let limits = about("limits");
+    let limit = limits.lines().find(|line| line.starts_with("Max locked memory")).unwrap();
+    let status = about("status");
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
+    let locked: u64 = locked.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    let is_unlimited = limit.split_whitespace().nth(3) == Some("unlimited");
+    assert_eq!(locked > 0, is_unlimited, "{limit}; {locked} kB");
 }

@@ -149,6 +149,8 @@ fn the_units_keep_what_was_learnt() {
         ("raftctl@.service", "CapabilityBoundingSet="),
         ("raftctl@.service", "RuntimeDirectory=raftctl/%i"),
         ("raftctl@.service", "LimitMEMLOCK=infinity"),
+        ("raftctl@.service", "SystemCallFilter=@system-service"),
+        ("raftctl@.service", "Environment=RAFTCTL_BOOT_ID=%b"),
         ("raftctl@.socket", "PartOf=raftctl@%i.service"),
         ("raftctl@.socket", "StartLimitIntervalSec=0"),
         ("raftctl@.socket", "TriggerLimitIntervalSec=0"),
