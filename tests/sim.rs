@@ -45,8 +45,12 @@ impl Report {
 }
 
 fn run(seed: u64, mutation: Option<Mutation>) -> Result<Report, String> {
+    run_with(seed, Settings::of(seed, mutation))
+}
+
+fn run_with(seed: u64, settings: Settings) -> Result<Report, String> {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let mut world = World::new(seed, Settings::of(seed, mutation));
+        let mut world = World::new(seed, settings);
         world.trouble()?;
         world.healing()?;
         let acked = world.oracle.acked_write_durable.count() as u64;
@@ -239,6 +243,24 @@ fn promoting_after_a_pause_is_caught() {
 #[test]
 fn an_activation_across_terms_is_caught() {
     is_caught(Mutation::ActivateAcrossTerms, "promote_only_own_term", &["one_active_node"]);
+}
+
+/// What planted bugs are given to show is sound without them: in the corner where ignored drift
+/// shows everything holds with it, and the watchdog is enough without the dead-man.
+#[test]
+fn the_settings_of_planted_bugs_are_sound_without_them() {
+    let settings = [
+        Mutation::PingAfterExpiry,
+        Mutation::LeaseFromReceipt,
+        Mutation::WaitersOwnBound,
+        Mutation::ActivateAcrossTerms,
+        Mutation::DriftIgnored,
+    ];
+    for (mutation, seed) in settings.into_iter().flat_map(|m| (0..30).map(move |s| (m, s))) {
+        let kept =
+            run_with(seed, Settings { mutation: None, ..Settings::of(seed, Some(mutation)) });
+        kept.unwrap_or_else(|e| panic!("settings of {mutation:?}, seed {seed}: {e}"));
+    }
 }
 
 #[test]

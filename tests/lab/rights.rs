@@ -1,8 +1,6 @@
 //! What the agent's user may make root do: start and stop the project's own units, and nothing
 //! else. Whoever controls the agent gains nothing by it.
 
-use serde_json::Value;
-
 use crate::support::{DEADLINE, Host, Output, Setup, run_package, wait_until};
 
 /// Name, path and interface of the service manager, and of logind.

@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use raftctl::core::authority::{Order, Report};
-use raftctl::core::command::Release;
+use raftctl::core::command::{Body, Command, Release};
+use raftctl::core::message::Entry;
 use raftctl::core::role::EventName;
 use raftctl::core::{Instant, NodeId};
 use raftctl::node::event::{Answer, Consequence, Effect, Event, ReleaseOutcome, RequestId};
 
-use super::clock::Clock;
 use super::host::Host;
 use super::plan::Mutation;
 use super::systemd::{Call, Cx, Grant, Hand, Out, Step, Systemd};
@@ -48,7 +48,9 @@ impl World {
                     self.fall_asleep(host);
                 }
             }
-            Happening::Restore => self.restore_backup()?,
+            Happening::Backup => self.keep_backup(),
+            Happening::Restore => self.restore_backup(),
+            Happening::Heal => self.heal(),
             _ => unreachable!("handled by the world"),
         }
         Ok(())
@@ -332,6 +334,7 @@ impl World {
         let Some(running) = &mut host.running else { return Ok(()) };
         let commands = std::mem::take(&mut running.node.machine_mut().commands);
         let mut leases = Vec::new();
+        let mut activating = false;
         for effect in effects {
             match effect {
                 Effect::Host(Order::ArmDeadMan { at: dead }) => {
@@ -350,8 +353,18 @@ impl World {
                 Effect::Act(consequence) => {
                     self.oracle.authority.promote.acts(at, running, consequence)?;
                 }
+                Effect::Persist { persist, .. } => {
+                    let activates = |entry: &Entry| {
+                        Command::from_bytes(&entry.data)
+                            .is_ok_and(|c| matches!(c.body, Some(Body::Activate(_))))
+                    };
+                    activating |= persist.entries.iter().any(activates);
+                }
                 _ => {}
             }
+        }
+        if activating {
+            self.disturb_activation();
         }
         for (t0, term) in leases {
             let bound = timing.bound();
@@ -359,6 +372,7 @@ impl World {
                 continue;
             }
             if self.oracle.authority.within_bound.lease(at, t0, term)?
+                && settings.authority.is_some_and(|plan| plan.checks_bound)
                 && let Some(bound) = bound
             {
                 let due = t0 + bound + Duration::from_micros(10);
@@ -494,9 +508,7 @@ impl World {
         self.trace(host, || "boots".to_owned());
         self.hosts[host].powered = true;
         self.hosts[host].frozen_for = Duration::ZERO;
-        if self.settings.authority.is_some_and(|plan| plan.drift) {
-            self.hosts[host].clock = Clock::drifting(&mut self.rng);
-        }
+        self.hosts[host].clock = self.settings.clock(&mut self.rng);
         self.have_started(host);
     }
 

@@ -41,6 +41,15 @@ impl Clock {
         Clock { pieces, raw_ppm: 0, raw_origin: 0, paused: Vec::new(), asleep: Vec::new() }
     }
 
+    /// Clocks of a host that are wrong by ρ in the same direction, for ever.
+    pub fn steady(rng: &mut Rng) -> Clock {
+        let mut clock = Clock::exact();
+        clock.raw_ppm = i64::from(DRIFT_PPM) * (1 - 2 * rng.below(2) as i64);
+        clock.pieces[0].ppm = clock.raw_ppm;
+        clock.pieces[0].boot = rng.below(1 << 40);
+        clock
+    }
+
     /// A clock with a history of rates.
     pub fn drifting(rng: &mut Rng) -> Clock {
         let mut clock = Clock::exact();

@@ -18,7 +18,7 @@ impl World {
         let host = self.place(id);
         self.trace(host, || "fault of authority".to_owned());
         let operators = self.settings.authority.is_some_and(|plan| plan.operators);
-        match self.rng.below(16) {
+        match if self.only_crashes() { 6 } else { self.rng.below(16) } {
             0..=2 => {
                 let most = [100, 400, 1_500, 8_000][self.rng.below(4) as usize];
                 let time = self.millis(most);
@@ -54,11 +54,14 @@ impl World {
             }
             9 | 10 => self.hear_again(),
             11 => self.forge(id),
-            12 => self.keep_backup(host),
-            13 if self.settings.nodes > 2 && self.hosts.len() < 12 => self.move_node(id),
+            12 if self.settings.nodes > 2 && self.hosts.len() < 12 => self.move_node(id),
             _ if operators => self.operator(id),
             _ => {}
         }
+    }
+
+    pub(super) fn only_crashes(&self) -> bool {
+        self.settings.authority.is_some_and(|plan| plan.only_crashes)
     }
 
     /// The node that is active, if there is one: faults are most interesting there.
@@ -177,17 +180,32 @@ impl World {
         }
     }
 
-    fn keep_backup(&mut self, host: usize) {
-        let stored = self.hosts[host].stored();
-        if !stored.bytes.is_empty() {
-            self.backup = Some(stored);
+    /// The worst moment to lose everybody: the activation is in some logs and not committed.
+    pub(super) fn disturb_activation(&mut self) {
+        let ppm = self.settings.authority.map_or(0, |plan| plan.disturb_ppm);
+        if !self.faults || !self.rng.chance_ppm(ppm) {
+            return;
         }
+        for a in self.ids() {
+            for b in self.ids() {
+                self.network.cut(a, b);
+            }
+        }
+        let delay = Duration::from_millis(200) + self.millis(600);
+        self.after(delay, Happening::Heal);
+    }
+
+    /// Copies the newest state there is.
+    pub(super) fn keep_backup(&mut self) {
+        let states = self.places.iter().map(|place| self.hosts[*place].stored());
+        let newest = states.max_by_key(|stored| stored.applied);
+        self.backup = newest.filter(|stored| !stored.bytes.is_empty());
     }
 
     /// Everything is lost but a backup; operators made sure that nothing runs any more, and raise
     /// the generation.
-    pub(super) fn restore_backup(&mut self) -> Result<(), String> {
-        let Some(mut state) = self.backup.clone() else { return Ok(()) };
+    pub(super) fn restore_backup(&mut self) {
+        let Some(mut state) = self.backup.clone() else { return };
         self.generation += 1;
         if self.settings.mutation != Some(Mutation::TokenFromBareIndex) {
             state.bytes = with_generation(&state.bytes, self.generation);
@@ -203,7 +221,6 @@ impl World {
             let delay = self.millis(300);
             self.after(delay, Happening::Start(id));
         }
-        Ok(())
     }
 
     /// The disk of a node is copied into another machine, which takes its place; the old one runs

@@ -175,7 +175,6 @@ impl Host {
     pub fn new(id: NodeId, place: usize, rng: &mut Rng, settings: &Settings) -> Self {
         let mut disk = SimDisk::new(rng.next_u64());
         disk.skip_sync(settings.mutation == Some(Mutation::SkipFsync));
-        let drifts = settings.authority.is_some_and(|plan| plan.drift);
         Host {
             id,
             place,
@@ -183,7 +182,7 @@ impl Host {
             stored: Arc::default(),
             running: None,
             starts: 0,
-            clock: if drifts { Clock::drifting(rng) } else { Clock::exact() },
+            clock: settings.clock(rng),
             systemd: Systemd::new(settings.host(id), settings.habits()),
             epoch: 0,
             powered: true,

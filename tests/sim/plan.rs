@@ -6,6 +6,7 @@ use raftctl::core::NodeId;
 use raftctl::core::authority::{Enforcement, Timing};
 use raftctl::core::rng::Rng;
 
+use super::clock::Clock;
 use super::network::Weather;
 
 /// A planted bug. The simulator counts only because it catches each of them.
@@ -106,6 +107,8 @@ pub struct Habits {
     pub members: u64,
     /// Everything takes as long as κ and S allow.
     pub harsh: bool,
+    /// How late the service manager may be, in thousandths.
+    pub late_permille: u64,
     /// What runs after the agent has the target stopped, should somebody have it started.
     pub helper_stops: bool,
     /// How long a member usually takes to stop, at most.
@@ -124,6 +127,15 @@ pub struct Habits {
     pub failed_job_ppm: u64,
 }
 
+/// How clocks go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    /// Rates change, within ρ.
+    Slewed,
+    /// Both clocks of a host are wrong by ρ in the same direction, for ever.
+    Steady,
+}
+
 /// What concerns authority in one run.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthorityPlan {
@@ -131,16 +143,22 @@ pub struct AuthorityPlan {
     pub grace: Duration,
     hosts: [HostPlan; 7],
     pub habits: Habits,
-    /// Whether clocks drift.
-    pub drift: bool,
+    pub drift: Drift,
     /// How often a process pauses at the worst places of a turn.
     pub stall_ppm: u64,
     /// Whether the kernel ends a process at its dead-man's time.
     pub dead_man: bool,
     /// Whether state is restored from a backup.
     pub restore: bool,
-    /// Which faults happen: operators, machines, everything.
+    /// Whether operators do things by hand.
     pub operators: bool,
+    /// Whether the only fault is a crash of the agent that is active.
+    pub only_crashes: bool,
+    /// How often everybody is cut off while an activation is in some logs and not committed.
+    pub disturb_ppm: u64,
+    /// Whether B is looked at. It is not where the settings break it on purpose: there a planted
+    /// bug has to be found by what it leads to.
+    pub checks_bound: bool,
 }
 
 impl AuthorityPlan {
@@ -189,6 +207,8 @@ impl AuthorityPlan {
         let habits = Habits {
             members: 1 + rng.below(2),
             harsh: rng.below(3) == 0,
+            // κ has room for the drift of the host's clock as well.
+            late_permille: 89,
             helper_stops: true,
             stop_time: ms([1, 50, 400][rng.below(3) as usize]),
             slow_stop_ppm: [0, 50_000, 300_000][rough],
@@ -202,11 +222,14 @@ impl AuthorityPlan {
             grace: ms([50, 100][rng.below(2) as usize]),
             hosts,
             habits,
-            drift: true,
+            drift: Drift::Slewed,
             stall_ppm: [0, 200, 2_000][rng.below(3) as usize],
             dead_man: true,
             restore: rng.below(8) == 0,
             operators: rng.below(2) == 0,
+            only_crashes: false,
+            disturb_ppm: 20_000,
+            checks_bound: true,
         }
     }
 }
@@ -257,6 +280,14 @@ impl Settings {
     pub fn host(&self, id: NodeId) -> HostPlan {
         let Timing { watchdog, demote_timeout, enforcement, .. } = self.timing(id);
         HostPlan { watchdog, demote_timeout, enforcement }
+    }
+
+    pub fn clock(&self, rng: &mut Rng) -> Clock {
+        match self.authority.map(|plan| plan.drift) {
+            None => Clock::exact(),
+            Some(Drift::Slewed) => Clock::drifting(rng),
+            Some(Drift::Steady) => Clock::steady(rng),
+        }
     }
 
     pub fn habits(&self) -> Habits {
@@ -327,19 +358,65 @@ impl Settings {
     /// What a planted bug needs to show.
     fn planted(self, mutation: Mutation) -> Settings {
         let Some(mut plan) = self.authority else { return self };
+        let ms = Duration::from_millis;
+        let mut settings = self;
+        let host = |watchdog, demote_timeout| HostPlan {
+            watchdog: ms(watchdog),
+            demote_timeout: ms(demote_timeout),
+            enforcement: Enforcement::Bounded,
+        };
         match mutation {
             Mutation::PromoteAfterPause => {
                 plan.dead_man = false;
                 plan.stall_ppm = 2_000;
+                plan.checks_bound = false;
             }
-            Mutation::PingAfterExpiry => plan.dead_man = false,
+            Mutation::ActivateAcrossTerms => plan.disturb_ppm = 400_000,
+            Mutation::PingAfterExpiry => return self.without_dead_man(),
             Mutation::TokenFromBareIndex => plan.restore = true,
+            Mutation::LeaseFromReceipt => {
+                settings.vote_lease = false;
+                settings.weather.straggler_ppm = 300_000;
+                settings.fault_every = ms(400);
+            }
+            // At the corner: a wait so long that ρ of it is more than S, everything as late as may
+            // be, clocks as wrong as may be.
             Mutation::DriftIgnored => {
-                plan.habits.harsh = true;
-                plan.habits.slow_stop_ppm = 700_000;
+                plan.hosts = [host(200, 60_000); 7];
+                plan.habits.late_permille = 99;
+                plan.habits.slow_script_ppm = 0;
+                plan.drift = Drift::Steady;
+                plan.restore = false;
+                plan.only_crashes = true;
+                plan.checks_bound = false;
+                settings.nodes = 3;
+                settings.faults_for = ms(75_000);
+                settings.fault_every = ms(200_000);
+                settings.propose_every = ms(1_000);
+            }
+            Mutation::WaitersOwnBound => {
+                plan.hosts = std::array::from_fn(|at| match at % 2 {
+                    0 => host(200, 500),
+                    _ => host(1000, 1500),
+                });
             }
             _ => {}
         }
+        if matches!(mutation, Mutation::DriftIgnored | Mutation::WaitersOwnBound) {
+            settings.vote_lease = false;
+            plan.habits.harsh = true;
+            plan.habits.slow_stop_ppm = 900_000;
+        }
+        Settings { authority: Some(plan), ..settings }
+    }
+
+    /// Nothing but the watchdog ends an agent whose stop is not acknowledged: a layer on its own.
+    /// Processes do not pause within a turn, where only the dead-man reaches them.
+    fn without_dead_man(self) -> Settings {
+        let Some(mut plan) = self.authority else { return self };
+        plan.dead_man = false;
+        plan.stall_ppm = 0;
+        plan.habits.slow_call_ppm = 300_000;
         Settings { authority: Some(plan), ..self }
     }
 

@@ -18,7 +18,6 @@ use super::systemd::{Out, Step};
 
 /// Something that will happen. Those that concern one run of a process name it, those of a host the
 /// place of the host.
-#[expect(clippy::large_enum_variant, reason = "most of them are deliveries")]
 pub(super) enum Happening {
     Deliver {
         to: NodeId,
@@ -85,7 +84,9 @@ pub(super) enum Happening {
         host: usize,
         epoch: u64,
     },
+    Backup,
     Restore,
+    Heal,
 }
 
 /// What a node told: a change, an answer, a warning, its end.
@@ -735,7 +736,8 @@ impl World {
             return Ok(());
         }
         let id = self.any_node();
-        if self.settings.authority.is_some() && self.rng.below(2) == 0 {
+        let crashes = self.only_crashes();
+        if self.settings.authority.is_some() && (crashes || self.rng.below(2) == 0) {
             self.fault_of_authority(id);
             self.next_fault();
             return Ok(());
@@ -845,8 +847,10 @@ impl World {
         self.after(Duration::from_millis(300), Happening::Fault);
         self.after(Duration::from_millis(50), Happening::Propose);
         if self.settings.authority.is_some_and(|plan| plan.restore) {
-            let when = self.within(self.settings.faults_for);
-            self.after(when, Happening::Restore);
+            let backup = Duration::from_millis(500) + self.millis(3_000);
+            let restore = backup + Duration::from_millis(1_000) + self.millis(7_000);
+            self.after(backup, Happening::Backup);
+            self.after(restore, Happening::Restore);
         }
         self.run_until(self.now + self.settings.faults_for)
     }

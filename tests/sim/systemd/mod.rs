@@ -348,9 +348,9 @@ impl Systemd {
         cx.later(at - cx.now, Step::Call(call));
     }
 
-    /// A time that PID 1 was asked for, with its lateness; κ has room for the drift of its clock.
+    /// A time that PID 1 was asked for, with its lateness.
     pub fn late(&self, asked: Duration, rng: &mut Rng) -> Duration {
-        let most = 89;
+        let most = self.habits.late_permille;
         let permille = if self.habits.harsh { most } else { rng.below(most) };
         asked + asked * permille as u32 / 1000
     }
