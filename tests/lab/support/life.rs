@@ -33,7 +33,10 @@ pub fn hear(notify: &UnixDatagram, told: &Mutex<Told>, ended: &End) {
     while ended.known().is_none() {
         let text = match notify.recv(&mut bytes) {
             Ok(length) => String::from_utf8_lossy(&bytes[..length]).into_owned(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            // A receive with a timeout is not resumed after an interruption (signal(7)).
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                continue;
+            }
             Err(error) => panic!("notifications of a host: {error}"),
         };
         let pid = text.lines().find_map(|line| line.strip_prefix("X_NSPAWN_LEADER_PID="));
