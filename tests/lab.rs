@@ -10,6 +10,8 @@ mod faults;
 mod faults_host;
 #[path = "lab/faults_scene.rs"]
 mod faults_scene;
+#[path = "lab/figures.rs"]
+mod figures;
 #[path = "lab/floor.rs"]
 mod floor;
 #[path = "lab/packaging.rs"]

@@ -96,6 +96,12 @@ impl Lab {
     /// Writes the configuration of every host, with `more` sections in it. Every event script
     /// leaves a line for [`Lab::events`].
     pub fn configure(&self, more: &str) {
+        let events = format!("[events]\nleader = \"{SCRIPT}\"\nfollower = \"{SCRIPT}\"\n{more}");
+        self.configure_plain(&events);
+    }
+
+    /// Writes the configuration of every host, with `more` sections in it and no event scripts.
+    pub fn configure_plain(&self, more: &str) {
         let member = |host: &Host| format!("{} = \"{}:{PORT}\"", host.name, address(host.index));
         let members = self.hosts().map(member).collect::<Vec<_>>().join(", ");
         let record = format!(
@@ -107,7 +113,7 @@ impl Lab {
             host.write_file(RECORDED, "");
             let text = format!(
                 "[node]\nname = \"{}\"\n[cluster]\nname = \"lab\"\nmembers = {{ {members} }}\n\
-                 [events]\nleader = \"{SCRIPT}\"\nfollower = \"{SCRIPT}\"\n{more}",
+                 {more}",
                 host.name
             );
             host.write_file(&format!("/etc/raftctl/{}.toml", host.name), &text);
