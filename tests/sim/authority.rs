@@ -44,7 +44,7 @@ impl World {
                 self.hosts[host].systemd.release_is_over(process);
             }
             Happening::Sleep { host, epoch } => {
-                if self.hosts[host].epoch == epoch && self.faults {
+                if self.hosts[host].epoch == epoch {
                     self.fall_asleep(host);
                 }
             }
@@ -264,6 +264,7 @@ impl World {
             }
             Order::Stop { number } => {
                 self.with_pid1(host, |systemd, cx| systemd.close_and_stop(process, number, cx));
+                self.start_by_hand_meanwhile(host);
                 if early {
                     for report in [Report::StopQueued { number }, Report::Stopped { number }] {
                         let id = self.hosts[host].id;
@@ -593,7 +594,10 @@ impl World {
     pub(super) fn end_pauses(&mut self) {
         let now = self.now;
         for at in 0..self.hosts.len() {
-            self.hosts[at].frozen_until = now.min(self.hosts[at].frozen_until);
+            if self.hosts[at].is_frozen(now) {
+                self.hosts[at].frozen_until = now;
+                self.hosts[at].clock.wake(now);
+            }
             if let Some(running) = &mut self.hosts[at].running {
                 running.paused_until = Instant::default();
                 if self.settings.authority.is_some() {
