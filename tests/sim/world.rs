@@ -465,9 +465,14 @@ impl World {
         let delay = self.micros(60);
         let host = process.map_or(self.place(to), |process| (process >> 48) as usize);
         let event = self.corrupted(to, event);
-        if let Event::Host(_) | Event::Acted { .. } | Event::Release { .. } | Event::Shutdown =
-            event
-        {
+        let frequent = matches!(
+            event,
+            Event::Message(_)
+                | Event::Persisted { .. }
+                | Event::Propose { .. }
+                | Event::Fetched { .. }
+        );
+        if !frequent {
             self.trace(host, || format!("gets {event:?}"));
         }
         let Some(running) = &mut self.hosts[host].running else { return };

@@ -61,8 +61,9 @@ impl Member {
             Stop::Never => "/bin/sh -c 'trap \"\" TERM; exec sleep infinity'",
             _ => "/bin/sleep infinity",
         };
-        let mut text =
-            format!("[Unit]\nStartLimitIntervalSec=0\nBindsTo={target}\nAfter={target}\n[Service]\nExecStart={start}\n");
+        let mut text = format!(
+            "[Unit]\nStartLimitIntervalSec=0\nBindsTo={target}\nAfter={target}\n[Service]\nExecStart={start}\n"
+        );
         if let Stop::Takes(time) = self.stop {
             text += &format!("ExecStop=/bin/sleep {}\n", time.as_secs_f64());
         }
