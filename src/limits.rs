@@ -254,8 +254,13 @@ pub const DBUS_REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// It is longer than `REMOTE_STATUS_TIMEOUT`, which such an answer may take.
 pub const CLIENT_CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time the command line waits for a transfer of leadership; the agent itself gives up earlier.
-pub const CLIENT_TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time the command line waits for a transfer of leadership, which begins with the stop of
+/// everything that the active node runs. At the limit: it says so; the transfer goes on.
+pub const CLIENT_TRANSFER_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How long a transfer may take before the command line says what it waits for, and how often it
+/// looks whether that is still so.
+pub const CLIENT_TRANSFER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Pause between two attempts of `raftctl monitor` to reach an agent that went away.
 pub const CLIENT_RECONNECT_PAUSE: Duration = Duration::from_millis(500);

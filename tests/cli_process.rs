@@ -5,13 +5,13 @@ mod dbus_support;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use dbus_support::{DEADLINE, FakeNode, follower_of_three, leader_of_three, name};
+use dbus_support::{DEADLINE, FakeNode, describe, follower_of_three, leader_of_three, name};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use raftctl::core::NodeId;
-use raftctl::dbus::describe::Describe;
+use raftctl::core::authority::Phase;
+use raftctl::core::{NodeId, Token};
 use raftctl::exit::Exit;
-use raftctl::node::handle::{RemoteStatusError, Request, TransferError};
+use raftctl::node::handle::{RemoteStatusError, Request, TakeoverError, TransferError};
 use raftctl::node::status::{Change, Role};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{ChildStdout, Command};
@@ -54,7 +54,7 @@ fn answer_peers(mut node: FakeNode) -> tokio::task::JoinHandle<()> {
         while let Some(request) = node.requests.recv().await {
             let Request::RemoteStatus { of, reply } = request else { panic!("{request:?}") };
             let n3 = RemoteStatusError::Unreachable { name: of.to_string(), deadline_ms: 500 };
-            let n2 = Describe::from(&follower_of_three(2)).to_json();
+            let n2 = describe(&follower_of_three(2)).to_json();
             let _ = reply.send(if of == name("n2") { Ok(n2) } else { Err(n3) });
         }
     })
@@ -194,6 +194,64 @@ async fn a_transfer_goes_to_the_leader_and_tells_its_outcome() {
 }
 
 #[tokio::test]
+async fn a_long_transfer_says_what_it_waits_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut n1, _serving) = serve(directory.path(), 1);
+    n1.update(|status| status.phase = Phase::Waiting, None);
+    let mut command = raftctl(directory.path(), "transfer");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let Request::Transfer { reply, .. } = n1.request().await else { panic!() };
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut line =
+        async || tokio::time::timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    let expected = "raftctl: waiting for n1 to stop its members; the transfer goes on if this is \
+                    interrupted";
+    assert_eq!(line().await, expected);
+    n1.update(|status| status.phase = Phase::Settling, None);
+    assert!(line().await.starts_with("raftctl: waiting for the event scripts of n1;"));
+    reply.send(Ok(name("n2"))).unwrap();
+    let done = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!((done.status.code(), done.stdout.as_slice()), (Some(0), &b"n2 leads now\n"[..]));
+}
+
+#[tokio::test]
+async fn a_takeover_is_for_those_who_know() {
+    let directory = tempfile::tempdir().unwrap();
+    // Said even where no agent runs: it is read before anything else.
+    let (status, out, error) = run(directory.path(), "takeover").await;
+    assert_eq!((status, out.as_str()), (2, ""));
+    assert!(error.contains("expected --force") && error.contains("two hosts are"), "{error}");
+    let (status, _, error) = run(directory.path(), "takeover --force").await;
+    assert_eq!(status, 3, "{error}");
+
+    let (mut n1, _serving) = serve(directory.path(), 1);
+    let answer = async |node: &mut FakeNode, with: Result<Token, TakeoverError>| {
+        let Request::Takeover { reply } = node.request().await else { panic!() };
+        reply.send(with).unwrap();
+    };
+    let taken = answer(&mut n1, Ok(Token(42)));
+    let (ran, ()) = tokio::join!(run(directory.path(), "takeover --force"), taken);
+    let expected = "the activation with token 42 is over; n1 takes its place\n";
+    assert_eq!(ran, (0, expected.to_owned(), String::new()));
+    let taken = answer(&mut n1, Ok(Token(42)));
+    let (ran, ()) = tokio::join!(run(directory.path(), "takeover --force --json=short"), taken);
+    assert_eq!((ran.0, ran.1.as_str()), (0, "{\"ended_token\":42,\"leader\":\"n1\"}\n"));
+    let refused = answer(&mut n1, Err(TakeoverError::NothingActive));
+    let (ran, ()) = tokio::join!(run(directory.path(), "takeover --force"), refused);
+    assert_eq!(ran.0, 1);
+    assert_eq!(ran.2, "raftctl: no activation of another node is in force\n");
+
+    let other = tempfile::tempdir().unwrap();
+    let (mut n2, _serving2) = serve(other.path(), 2);
+    let error = TakeoverError::NotLeader { leader: Some("n1".to_owned()) };
+    let refused = answer(&mut n2, Err(error));
+    let (ran, ()) = tokio::join!(run(other.path(), "takeover --force"), refused);
+    assert_eq!(ran.0, 1);
+    let expected = "run `raftctl takeover --force` on the host of n1 (192.0.2.1:7100)";
+    assert!(ran.2.contains(expected), "{}", ran.2);
+}
+
+#[tokio::test]
 async fn usage_errors_and_help() {
     let directory = tempfile::tempdir().unwrap();
     for wrong in [
@@ -219,7 +277,8 @@ async fn usage_errors_and_help() {
     for exit in Exit::ALL {
         assert_eq!(help.contains(exit.meaning()), !exit.is_of_agent(), "{help}");
     }
-    for verb in ["status", "list", "monitor", "transfer", "version", "cluster start"] {
+    let verbs = ["status", "list", "monitor", "transfer", "takeover", "version", "cluster start"];
+    for verb in verbs {
         let (_, help, _) = run(directory.path(), &format!("{verb} --help")).await;
         assert!(help.contains(&format!("Example:\n  raftctl {verb}")), "{help}");
     }

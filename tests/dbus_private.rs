@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::pin::Pin;
 
-use dbus_support::{DEADLINE, FakeNode, follower_of_three, leader_of_three, name};
+use dbus_support::{DEADLINE, FakeNode, describe, follower_of_three, leader_of_three, name};
+use raftctl::config::OnDemoteTimeout;
+use raftctl::core::authority::Phase;
 use raftctl::core::{NodeId, Token};
 use raftctl::dbus::client::{Client, ClientError, Signal};
-use raftctl::dbus::describe::Describe;
 use raftctl::dbus::{NODE_INTERFACE, ROOT_PATH};
-use raftctl::node::handle::{RemoteStatusError, Request, TransferError};
-use raftctl::node::status::{Change, Role};
+use raftctl::node::handle::{RemoteStatusError, Request, TakeoverError, TransferError};
+use raftctl::node::status::{Change, HostStatus, LastFence, Role};
 use zbus::export::futures_core::Stream as _;
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream, OwnedVariant, connection};
@@ -46,19 +47,22 @@ async fn describe_tells_the_status_of_the_node() {
     let node = FakeNode::new(leader_of_three());
     let dir = tempfile::tempdir().unwrap();
     let (socket, _serving) = node.serve(dir.path());
-    let describe = connect(&socket).await.describe().await.unwrap();
-    assert_eq!(describe, Describe::from(&leader_of_three()));
+    let told = connect(&socket).await.describe().await.unwrap();
+    assert_eq!(told, describe(&leader_of_three()));
 
     // The keys are published: other programs read them.
-    let json: serde_json::Value = serde_json::from_str(&describe.to_json()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&told.to_json()).unwrap();
     let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = [
         "active",
         "applied_index",
+        "authority",
         "cluster_id",
         "cluster_name",
         "commit_index",
+        "fence_armed",
         "id",
+        "last_fence",
         "leader",
         "leader_address",
         "members",
@@ -67,6 +71,7 @@ async fn describe_tells_the_status_of_the_node() {
         "term",
         "token",
         "version",
+        "warnings",
     ];
     assert_eq!(keys, expected);
     let member = json["members"][2].as_object().unwrap();
@@ -95,6 +100,8 @@ async fn properties_have_the_documented_types() {
         "ClusterId s",
         "ClusterName s",
         "CommitIndex t",
+        "FenceArmed s",
+        "LastFence (tss)",
         "Leader s",
         "LeaderAddress s",
         "Members a(tsssb)",
@@ -107,6 +114,9 @@ async fn properties_have_the_documented_types() {
     assert_eq!(types, expected);
     let text = |name: &str| String::try_from(all[name].try_clone().unwrap()).unwrap();
     assert_eq!([text("Leader"), text("LeaderAddress"), text("ClusterId")], ["", "", ""]);
+    assert_eq!(text("FenceArmed"), "none");
+    let never: (u64, String, String) = all["LastFence"].try_clone().unwrap().try_into().unwrap();
+    assert_eq!(never, (0, String::new(), String::new()));
     assert_eq!(u64::try_from(all["Token"].try_clone().unwrap()).unwrap(), 0);
 }
 
@@ -168,6 +178,74 @@ async fn each_failure_of_a_transfer_has_its_name() {
 }
 
 #[tokio::test]
+async fn a_takeover_needs_force_and_tells_the_token() {
+    let mut node = FakeNode::new(leader_of_three());
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let client = connect(&socket).await;
+    let result = client.takeover(false).await;
+    let Err(ClientError::Refused { name, message }) = result else { panic!("{result:?}") };
+    assert_eq!(name, "ForceRequired");
+    assert!(message.contains("two hosts are active"), "{message}");
+    assert!(node.requests.try_recv().is_err(), "nobody was asked");
+
+    let answer = async |node: &mut FakeNode, with| {
+        let Request::Takeover { reply } = node.request().await else { panic!() };
+        reply.send(with).unwrap();
+    };
+    let (token, ()) = tokio::join!(client.takeover(true), answer(&mut node, Ok(Token(42))));
+    assert_eq!(token.unwrap(), 42);
+    let leader = Some("n2".to_owned());
+    let cases = [
+        (TakeoverError::NotLeader { leader }, "NotLeader", "n2"),
+        (TakeoverError::NothingActive, "NothingActive", "in force"),
+        (TakeoverError::Refused { reason: "busy".to_owned() }, "Busy", "busy"),
+        (TakeoverError::Stopping, "Stopping", "stopping"),
+    ];
+    for (error, expected, detail) in cases {
+        let (result, ()) = tokio::join!(client.takeover(true), answer(&mut node, Err(error)));
+        let Err(ClientError::Refused { name, message }) = result else { panic!("{result:?}") };
+        assert_eq!(name, expected);
+        assert!(message.contains(detail), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_of_the_host_is_told_and_announced() {
+    let node = FakeNode::new(leader_of_three());
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let connection = raw(&socket).await;
+    let mut stream = MessageStream::from(&connection);
+    call(&connection, NODE_INTERFACE, "Describe", &()).await.unwrap();
+    next(&mut stream).await;
+
+    let fence = LastFence { when_usec: 7, what: "kill".to_owned(), why: "slow".to_owned() };
+    let host = HostStatus {
+        fence_armed: OnDemoteTimeout::Reboot,
+        last_fence: Some(fence),
+        warnings: vec!["no hardware watches PID 1".to_owned()],
+    };
+    node.on_host(|known| *known = host.clone());
+    let changed = properties_changed(&next(&mut stream).await);
+    let names: Vec<_> = changed.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["FenceArmed", "LastFence"]);
+    assert!(changed[0].1.contains("reboot") && changed[1].1.contains("slow"), "{changed:?}");
+
+    // Neither a warning nor a phase is a property.
+    node.on_host(|known| known.warnings.clear());
+    node.update(|status| status.phase = Phase::Waiting, None);
+    let told = connect(&socket).await.describe().await.unwrap();
+    assert_eq!((told.fence_armed.as_str(), told.authority.as_str()), ("reboot", "waiting"));
+    let fence = told.last_fence.unwrap();
+    let text = (fence.what.as_str(), fence.why.as_str());
+    assert_eq!((fence.when_usec, text), (7, ("kill", "slow")));
+    assert!(told.warnings.is_empty());
+    call(&connection, NODE_INTERFACE, "Describe", &()).await.unwrap();
+    assert_eq!(next(&mut stream).await.message_type(), Type::MethodReturn);
+}
+
+#[tokio::test]
 async fn a_stopped_node_answers_that_it_is_stopping() {
     let mut node = FakeNode::new(leader_of_three());
     let dir = tempfile::tempdir().unwrap();
@@ -186,7 +264,7 @@ async fn a_peer_is_described_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let (socket, _serving) = node.serve(dir.path());
     let client = connect(&socket).await;
-    let n2 = Describe::from(&follower_of_three(2));
+    let n2 = describe(&follower_of_three(2));
     let answer = async |node: &mut FakeNode, with: Result<String, RemoteStatusError>| {
         let Request::RemoteStatus { reply, .. } = node.request().await else { panic!() };
         reply.send(with).unwrap();
@@ -221,7 +299,7 @@ async fn a_cluster_is_described_at_once_and_without_its_silent_members() {
     let dir = tempfile::tempdir().unwrap();
     let (socket, _serving) = node.serve(dir.path());
     let client = connect(&socket).await;
-    let n2 = Describe::from(&follower_of_three(2));
+    let n2 = describe(&follower_of_three(2));
     // Both peers are asked before either has answered; n3 never does.
     let answer = async {
         let (mut n2_reply, mut n3_reply) = (None, None);

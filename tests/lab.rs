@@ -2,6 +2,8 @@
 
 #[path = "lab/cold_start.rs"]
 mod cold_start;
+#[path = "lab/disk.rs"]
+mod disk;
 #[path = "lab/faults.rs"]
 mod faults;
 #[path = "lab/faults_host.rs"]
@@ -10,6 +12,10 @@ mod faults_host;
 mod faults_scene;
 #[path = "lab/floor.rs"]
 mod floor;
+#[path = "lab/packaging.rs"]
+mod packaging;
+#[path = "lab/rights.rs"]
+mod rights;
 #[path = "lab/selftest.rs"]
 mod selftest;
 #[path = "lab/service.rs"]

@@ -149,6 +149,8 @@ fn the_units_keep_what_was_learnt() {
         ("raftctl@.service", "CapabilityBoundingSet="),
         ("raftctl@.service", "RuntimeDirectory=raftctl/%i"),
         ("raftctl@.service", "LimitMEMLOCK=infinity"),
+        ("raftctl@.service", "SystemCallFilter=@system-service"),
+        ("raftctl@.service", "Environment=RAFTCTL_BOOT_ID=%b"),
         ("raftctl@.socket", "PartOf=raftctl@%i.service"),
         ("raftctl@.socket", "StartLimitIntervalSec=0"),
         ("raftctl@.socket", "TriggerLimitIntervalSec=0"),
@@ -224,9 +226,13 @@ for (const role of ["leader", "follower"]) {
 }
 for (const event of ["leader", "follower", "candidate", "learner", "change"]) {
     expect("yes", units, "raftctl", `raftctl-event@n-1_b:${event}.service`, "start");
-    expect("no", units, "raftctl", `raftctl-event@n1:${event}.service`, "stop");
+    for (const verb of ["stop", "kill"]) {
+        expect("yes", units, "raftctl", `raftctl-event@n1:${event}.service`, verb);
+    }
+    expect("no", units, "raftctl", `raftctl-event@n1:${event}.service`, "restart");
 }
 expect("yes", units, "raftctl", "raftctl-fence@n1.service", "start");
+expect("no", units, "raftctl", "raftctl-fence@n1.service", "stop");
 for (const unit of [
     "raftctl@n1.service", "raftctl-deadline@n1.target", "nginx.service", "reboot.target", "",
     "raftctl-leader@n1.service", "raftctl-leader@n1.target.evil.service", "raftctl-leader@.target",

@@ -257,7 +257,8 @@ fn the_settings_of_planted_bugs_are_sound_without_them() {
         Mutation::DriftIgnored,
     ];
     for (mutation, seed) in settings.into_iter().flat_map(|m| (0..30).map(move |s| (m, s))) {
-        let kept = run_with(seed, Settings::without_bug(seed, mutation));
+        let kept =
+            run_with(seed, Settings { mutation: None, ..Settings::of(seed, Some(mutation)) });
         kept.unwrap_or_else(|e| panic!("settings of {mutation:?}, seed {seed}: {e}"));
     }
 }

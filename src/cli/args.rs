@@ -87,6 +87,13 @@ pub enum Verb {
         #[arg(value_name = "NODE")]
         to: Option<NodeName>,
     },
+    /// Let another node become active although the active one cannot say that it has stopped.
+    #[command(after_help = TAKEOVER_HELP)]
+    Takeover {
+        /// The host of the active node is known to be down.
+        #[arg(long)]
+        force: bool,
+    },
     /// Run the agents of a configuration file in the foreground.
     #[command(after_help = START_HELP)]
     Start,
@@ -145,7 +152,10 @@ Examples:
 
 const STATUS_HELP: &str = "\
 The leader is marked with a star. A node that does not answer within 500 ms is shown as
-unreachable. The exit status is 5 when the cluster has no leader.
+unreachable. Behind a role is what the host is at when it is neither active nor at rest: unknown,
+starting, stopping, waiting (for its members to stop), settling (scripts), releasing. Under the
+table is what systemd does by itself when a stop takes too long, and what should be put right. The
+exit status is 5 when the cluster has no leader.
 
 Example:
   raftctl status --json=pretty n2";
@@ -158,11 +168,21 @@ Example:
   raftctl monitor --json=short | while read -r change; do logger \"$change\"; done";
 
 const TRANSFER_HELP: &str = "\
-The present leader hands over and the command returns when the new one leads. If the agent asked
-does not lead, the leader's agent is asked when it runs on this host.
+The present leader stops its members, hands over, and the command returns when the new one leads.
+That may take as long as the members take to stop; after two seconds it says what it waits for. The
+transfer goes on when the command is interrupted. If the agent asked does not lead, the leader's
+agent is asked when it runs on this host.
 
 Example:
   raftctl transfer n2";
+
+const TAKEOVER_HELP: &str = "\
+For a cluster that waits for a node which is lost while it was active, and cannot know whether its
+units still run: on_demote_timeout = \"none\", or not yet as long ago as the others have to wait.
+You vouch for it: if that host is up, two hosts are active. Has to be run where the leader is.
+
+Example:
+  raftctl takeover --force";
 
 const START_HELP: &str = "\
 One agent for each node of the file, or the one of --node. Their standard error is passed on with
@@ -226,7 +246,7 @@ mod tests {
             1 + verbs.map(|verb| look(verb, &format!("{path} {}", verb.get_name()))).sum::<usize>()
         }
         let command = <Arguments as clap::CommandFactory>::command();
-        assert_eq!(look(&command, "raftctl"), 18);
+        assert_eq!(look(&command, "raftctl"), 19);
     }
 
     fn parse(line: &str) -> Arguments {

@@ -6,11 +6,13 @@ pub mod cluster;
 pub mod config_check;
 mod discover;
 use crate::exit;
+mod leader;
 pub mod list;
 pub mod monitor;
 pub mod output;
 pub mod start;
 pub mod status;
+mod takeover;
 mod transfer;
 mod version;
 
@@ -61,6 +63,7 @@ fn perform(arguments: &Arguments) -> anyhow::Result<Exit> {
         Some(Verb::List) => list::run(&found()?, format)?,
         Some(Verb::Monitor) => monitor::run(&found()?, format)?,
         Some(Verb::Transfer { to }) => transfer::run(&found()?, format, to.as_ref())?,
+        Some(Verb::Takeover { force }) => takeover::run(found, format, *force)?,
         Some(Verb::Version) => version::run(format)?,
         Some(Verb::Start) => {
             let (config, agent) = (global.config.as_deref(), environment.agent.as_deref());

@@ -22,7 +22,7 @@ impl From<ClientError> for Failure {
             ClientError::Refused { name, .. } => match name.as_str() {
                 "Stopping" | "Unreachable" => Exit::NotRunning,
                 "TransferTimedOut" => Exit::TimedOut,
-                "InvalidArgument" | "UnknownMember" => Exit::Usage,
+                "InvalidArgument" | "UnknownMember" | "ForceRequired" => Exit::Usage,
                 _ => Exit::Failure,
             },
         };

@@ -1,7 +1,11 @@
 //! `raftctl status [NODE]`: the cluster at a glance, or one node in detail.
 //!
+//! Under the table is what enforces that only one host is active, and what should be put right.
 //! Everything comes from the agents: who leads is what the reachable node with the highest term
 //! says, not what the agent that was asked happens to believe.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +16,7 @@ use super::output::{
 };
 use crate::core::NodeName;
 use crate::dbus::client::{Client, block_on};
-use crate::dbus::describe::{Describe, PeerView};
+use crate::dbus::describe::{Describe, DescribeFence, PeerView};
 
 /// The cluster as the local agent and its peers tell it: the JSON of `raftctl status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +35,9 @@ pub struct ClusterView {
     pub asked: String,
     /// Every member and what it says about itself.
     pub nodes: Vec<PeerView>,
+    /// What should be put right, with the names of the nodes before it.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// Whether enough voters are there to elect and to commit.
@@ -90,9 +97,31 @@ impl ClusterView {
             term: newest.term,
             quorum: Quorum { voters, needed, reachable, held: reachable >= needed },
             asked: own.name.clone(),
+            warnings: warnings(&nodes),
             nodes,
         }
     }
+}
+
+/// Each warning once, with all the nodes that have it.
+fn warnings(nodes: &[PeerView]) -> Vec<String> {
+    let all = statuses(nodes).flat_map(|status| {
+        status.warnings.iter().map(|text| (text.as_str(), status.name.as_str()))
+    });
+    let grouped = grouped(all);
+    grouped.into_iter().map(|(text, names)| format!("{}: {text}", names.join(", "))).collect()
+}
+
+fn statuses(nodes: &[PeerView]) -> impl Iterator<Item = &Describe> {
+    nodes.iter().filter_map(|node| node.status.as_ref())
+}
+
+fn grouped<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (key, name) in pairs {
+        groups.entry(key).or_default().push(name);
+    }
+    groups
 }
 
 /// The cluster in the form asked for.
@@ -106,10 +135,51 @@ pub fn render(view: &ClusterView, format: Format) -> String {
     }
     let mut text = format!("{}\n\n{}", summary(view, format), table.render(format));
     if format.legend {
+        let notes = notes(view, format);
+        if !notes.is_empty() {
+            text += &format!("\n{notes}");
+        }
         let noun = if view.nodes.len() == 1 { "node" } else { "nodes" };
         text += &format!("\n{} {noun} listed, asked {}.\n", view.nodes.len(), view.asked);
     }
     text
+}
+
+/// The lines under the table.
+fn notes(view: &ClusterView, format: Format) -> String {
+    let mut notes = String::new();
+    let told = statuses(&view.nodes).filter(|status| !status.fence_armed.is_empty());
+    let armed = grouped(told.map(|status| (status.fence_armed.as_str(), status.name.as_str())));
+    // In a cluster where nothing is armed that is either not wanted or a warning.
+    if armed.keys().any(|action| *action != "none") {
+        let groups = armed.iter().map(|(action, names)| format!("{action} ({})", names.join(", ")));
+        notes += &format!("Fence armed: {}\n", groups.collect::<Vec<_>>().join(", "));
+    }
+    for status in statuses(&view.nodes) {
+        if let Some(fence) = &status.last_fence {
+            notes += &format!("Last fence of {}: {}\n", status.name, fence_text(fence));
+        }
+    }
+    for warning in &view.warnings {
+        notes += &format!("{} {warning}\n", format.paint(Style::Bad, "Warning:"));
+    }
+    notes
+}
+
+fn fence_text(DescribeFence { when_usec, what, why }: &DescribeFence) -> String {
+    // What is later cannot be written as a date.
+    let since_epoch = Duration::from_micros((*when_usec).min(YEAR_9999_USEC));
+    let when = humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch);
+    format!("{what} at {when}: {why}")
+}
+
+/// The role, and what the host is at if it is neither active nor at rest.
+fn role_text(status: &Describe) -> String {
+    match status.authority.as_str() {
+        // Older agents do not tell.
+        "" | "idle" | "active" => status.role.clone(),
+        authority => format!("{}, {authority}", status.role),
+    }
 }
 
 fn summary(view: &ClusterView, format: Format) -> String {
@@ -132,7 +202,7 @@ fn row(view: &ClusterView, node: &PeerView) -> Vec<Cell> {
         let state = Cell("unreachable".to_owned(), Style::Bad);
         return vec![name, role, no_cell(), no_cell(), no_cell(), address, state];
     };
-    let mut role = status.role.clone();
+    let mut role = role_text(status);
     if node.kind == "witness" {
         role += " (witness)";
     }
@@ -157,8 +227,8 @@ pub fn render_node(node: &Describe, format: Format) -> String {
     let address = own.map_or("no address", |member| &member.address);
     let leads = node.role == "leader";
     let role = match leads {
-        true => format.paint(Style::Good, &format!("leader {STAR}")),
-        false => node.role.clone(),
+        true => format.paint(Style::Good, &format!("{} {STAR}", role_text(node))),
+        false => role_text(node),
     };
     let leader = match (&node.leader, &node.leader_address) {
         (Some(leader), Some(address)) => format!("{leader} ({address})"),
@@ -172,10 +242,14 @@ pub fn render_node(node: &Describe, format: Format) -> String {
     };
     let peers: Vec<_> = node.members.iter().filter(|member| member.name != node.name).collect();
     let connected = peers.iter().filter(|member| member.connected).count();
-    let fields = [
+    let last_fence = node.last_fence.as_ref().map_or("never".to_owned(), fence_text);
+    let tells_fence = !node.fence_armed.is_empty();
+    let mut fields = vec![
         ("Address", format!("{address} ({kind})")),
         ("Role", role),
         ("Active", if node.active { "yes" } else { "no" }.to_owned()),
+        ("Fence armed", node.fence_armed.clone()),
+        ("Last fence", if tells_fence { last_fence } else { String::new() }),
         ("Term", node.term.to_string()),
         ("Token", token),
         ("Leader", leader),
@@ -184,9 +258,14 @@ pub fn render_node(node: &Describe, format: Format) -> String {
         ("Cluster id", node.cluster_id.clone().unwrap_or_else(|| "not committed".to_owned())),
         ("Version", node.version.clone()),
     ];
+    fields.extend(node.warnings.iter().map(|warning| ("Warning", warning.clone())));
     let mut text = format!("{mark} Node {} of cluster {}\n", node.name, node.cluster_name);
-    for (name, value) in fields {
+    // What an older agent does not tell is empty.
+    for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
         text += &format!("{name:>12}: {value}\n");
     }
     text
 }
+
+/// The last microsecond before the year 10000.
+const YEAR_9999_USEC: u64 = 253_402_300_799_999_999;

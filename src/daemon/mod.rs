@@ -3,9 +3,11 @@
 //!
 //! Owns the process: its exit status, its signals, its log. Decides nothing about the cluster.
 
+mod enforcement;
 mod error;
 mod host;
 mod logging;
+mod memory;
 mod reload;
 mod setup;
 mod supervisor;
@@ -123,6 +125,9 @@ fn run(
 ) -> Result<(), SetupError> {
     survive_file_size_limit()?;
     let log = logging::start(&config.log, config.node.name.as_str())?;
+    if host::is_service() {
+        memory::lock();
+    }
     let prepared = setup::prepare(config, passed)?;
     let arguments = arguments.clone();
     let read: reload::Read = Arc::new(move || read_config(&arguments));

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::Backlog;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::enforcement;
 use super::error::{SetupError, error_chain};
 use super::host::{self, OrderSink};
 use super::logging::Level;
@@ -28,7 +29,7 @@ use crate::node::driver::{Driver, Surfaces};
 use crate::node::event::Consequence;
 use crate::node::handle::NodeHandle;
 use crate::node::machine::ClusterMachine;
-use crate::node::status::NodeStatus;
+use crate::node::status::{HostStatus, NodeStatus};
 use crate::node::{Member, Node, NodeConfig, clock, recover};
 use crate::storage::state_dir::StateDir;
 use crate::storage::state_store::{StateStore, StateStoreError, StoredState};
@@ -219,6 +220,7 @@ pub(super) fn serve(
         let timing = host::timing(config);
         host::log_enforcement(config, &timing);
         let on_host = host::start(config, &timing, &outside)?;
+        let manager = on_host.as_ref().map(|host| host.manager().clone());
         let has_host = on_host.is_some();
         let running = Running {
             backend: host::scripts_backend(config, on_host.as_ref()),
@@ -226,12 +228,14 @@ pub(super) fn serve(
         };
         let scripts = Arc::new(events::start(scripts_config(config, &running))?);
         host::follow_scripts(scripts.over(), outside.clone());
-        let surfaces = surfaces(Arc::clone(&scripts), host::orders(on_host), pinger);
+        let (publish, known) = watch::channel(Arc::new(HostStatus::default()));
+        let surfaces = surfaces(Arc::clone(&scripts), host::orders(on_host), pinger, known);
         let driver = Driver::new(node, worker, transport, peers, reports, surfaces);
         let (driver, handle) = driver.map_err(SetupError::System)?;
         if has_host {
             host::watch_host(config, handle.clone(), outside.clone())?;
         }
+        enforcement::follow(config, &timing, manager, handle.watch(), publish);
         let stop_bus = serve_bus(bus, handle.clone())?;
         let reload =
             Reload { config: config.clone(), read, level, scripts: scripts.clone(), running };
@@ -301,13 +305,19 @@ pub(super) fn scripts_config(config: &Config, running: &Running) -> ScriptsConfi
     }
 }
 
-fn surfaces(scripts: Arc<Scripts>, order: OrderSink, mut pinger: Pinger) -> Surfaces {
+fn surfaces(
+    scripts: Arc<Scripts>,
+    order: OrderSink,
+    mut pinger: Pinger,
+    host: watch::Receiver<Arc<HostStatus>>,
+) -> Surfaces {
     Surfaces {
         order,
         act: Box::new(move |consequence, status| {
             scripts.submit(occurrence(consequence, status));
         }),
-        describe: |status| Describe::from(status).to_json(),
+        describe: |status, host| Describe::new(status, host).to_json(),
+        host,
         ping: Box::new(move |now, until| {
             pinger.allow_until(until);
             pinger.turn(now)

@@ -20,13 +20,14 @@ use super::NODE_INTERFACE;
 use super::node::{Announced, NodeObject};
 use crate::core::NodeId;
 use crate::node::handle::NodeHandle;
-use crate::node::status::{Change, MemberStatus, NodeStatus};
+use crate::node::status::{Change, HostStatus, MemberStatus, NodeStatus};
 
 /// What one connection has been told, and where the news comes from.
 pub(super) struct Announcer {
     status: watch::Receiver<Arc<NodeStatus>>,
+    host: watch::Receiver<Arc<HostStatus>>,
     changes: broadcast::Receiver<Change>,
-    seen: Arc<NodeStatus>,
+    seen: (Arc<NodeStatus>, Arc<HostStatus>),
     told: Announced,
 }
 
@@ -34,10 +35,10 @@ impl Announcer {
     /// Starts to listen; everything from now on will be announced.
     pub(super) fn new(handle: &NodeHandle) -> Announcer {
         let changes = handle.changes();
-        let mut status = handle.watch();
-        let seen = status.borrow_and_update().clone();
-        let told = Announced::from(&*seen);
-        Announcer { status, changes, seen, told }
+        let (mut status, mut host) = (handle.watch(), handle.watch_host());
+        let seen = (status.borrow_and_update().clone(), host.borrow_and_update().clone());
+        let told = Announced::new(&seen.0, &seen.1);
+        Announcer { status, host, changes, seen, told }
     }
 
     /// Announces until the node stops or the connection fails.
@@ -61,6 +62,8 @@ impl Announcer {
                     Ok(()) => self.tell_properties(&emitter).await?,
                     Err(_) => return Ok(()),
                 },
+                // Nobody may be left who looks after the host; the node is what counts.
+                Ok(()) = self.host.changed() => self.tell_properties(&emitter).await?,
             }
         }
     }
@@ -68,11 +71,12 @@ impl Announcer {
     async fn tell_properties(&mut self, emitter: &SignalEmitter<'_>) -> zbus::Result<()> {
         let status = self.status.borrow_and_update().clone();
         // A busy leader publishes a status for every commit: nothing is built for those.
-        if looks_same(&self.seen, &status) {
+        let host = self.host.borrow_and_update().clone();
+        if looks_same(&self.seen.0, &status) && Arc::ptr_eq(&self.seen.1, &host) {
             return Ok(());
         }
-        let now = Announced::from(&*status);
-        self.seen = status;
+        let now = Announced::new(&status, &host);
+        self.seen = (status, host);
         let changed = differences(&self.told, &now);
         if !changed.is_empty() {
             let interface = InterfaceName::from_static_str_unchecked(NODE_INTERFACE);
@@ -126,6 +130,10 @@ fn differences<'a>(before: &Announced, now: &'a Announced) -> HashMap<&'static s
     put(before.cluster_id != now.cluster_id, "ClusterId", Variant::from(now.cluster_id.as_str()));
     put(before.role != now.role, "Role", Variant::from(now.role.as_str()));
     put(before.active != now.active, "Active", Variant::from(now.active));
+    let fence_armed = Variant::from(now.fence_armed.as_str());
+    put(before.fence_armed != now.fence_armed, "FenceArmed", fence_armed);
+    let last_fence = Variant::from(now.last_fence.clone());
+    put(before.last_fence != now.last_fence, "LastFence", last_fence);
     put(before.term != now.term, "Term", Variant::from(now.term));
     put(before.token != now.token, "Token", Variant::from(now.token));
     put(before.leader != now.leader, "Leader", Variant::from(now.leader.as_str()));

@@ -145,7 +145,18 @@ impl Client {
         parse("DescribeCluster", &self.call("DescribeCluster", &(), self.timeout).await?)
     }
 
-    /// Hands leadership to `to`, or to the best follower; returns the name of the new leader.
+    /// Declares the activation in force over; returns its token. Without `force` it is refused.
+    pub async fn takeover(&self, force: bool) -> Result<u64, ClientError> {
+        let reply = self.call("Takeover", &(force,), self.timeout).await?;
+        let problem = |error: zbus::Error| ClientError::NotUnderstood {
+            call: "Takeover",
+            problem: error.to_string(),
+        };
+        reply.body().deserialize().map_err(problem)
+    }
+
+    /// Hands leadership to `to`, or to the best follower; returns the name of the new leader. May
+    /// take as long as the members of the active node take to stop.
     pub async fn transfer(&self, to: Option<&str>) -> Result<String, ClientError> {
         let body = (to.unwrap_or(""),);
         let reply = self.call("TransferLeadership", &body, limits::CLIENT_TRANSFER_TIMEOUT).await?;

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::core::{Index, Term};
-use crate::node::status::{MemberStatus, NodeStatus};
+use crate::node::status::{HostStatus, LastFence, MemberStatus, NodeStatus};
 
 /// What a node says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,20 @@ pub struct Describe {
     pub role: String,
     /// Whether this node's activation is in force and it leads.
     pub active: bool,
+    /// Where the host stands: `unknown`, `idle`, `starting`, `active`, `stopping`, `waiting`,
+    /// `settling` or `releasing`. Empty from an agent that does not tell.
+    #[serde(default)]
+    pub authority: String,
+    /// `none`, `kill` or `reboot`: what the service manager has been found to do by itself when
+    /// the end of an activation takes too long. Empty from an agent that does not tell.
+    #[serde(default)]
+    pub fence_armed: String,
+    /// The last time that it did.
+    #[serde(default)]
+    pub last_fence: Option<DescribeFence>,
+    /// What an operator should put right on that host.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Current term.
     pub term: Term,
     /// Token of the activation in force, of whichever node.
@@ -49,6 +63,17 @@ pub struct Describe {
     /// All members, in order of their numbers.
     #[serde(default)]
     pub members: Vec<DescribeMember>,
+}
+
+/// One fence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribeFence {
+    /// When it began, in microseconds since 1970.
+    pub when_usec: u64,
+    /// `kill` or `reboot`.
+    pub what: String,
+    /// Why, and what was ended.
+    pub why: String,
 }
 
 /// One member as the describing node sees it.
@@ -89,6 +114,31 @@ pub struct PeerView {
 }
 
 impl Describe {
+    /// What the node of `status`, on the host of `host`, says about itself.
+    pub fn new(status: &NodeStatus, host: &HostStatus) -> Describe {
+        let leader = status.leader_member();
+        Describe {
+            name: status.name.to_string(),
+            id: status.id.0,
+            cluster_name: status.cluster_name.clone(),
+            cluster_id: status.cluster_id.map(|id| id.to_string()),
+            role: status.role.as_str().to_owned(),
+            active: status.active,
+            authority: status.phase.as_str().to_owned(),
+            fence_armed: host.fence_armed.as_str().to_owned(),
+            last_fence: host.last_fence.as_ref().map(DescribeFence::from),
+            warnings: host.warnings.clone(),
+            term: status.term,
+            token: status.token.map(|token| token.0),
+            leader: leader.map(|m| m.name.to_string()),
+            leader_address: leader.map(|m| m.address.to_string()),
+            commit_index: status.commit_index,
+            applied_index: status.applied_index,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            members: status.members.iter().map(DescribeMember::from).collect(),
+        }
+    }
+
     /// The status as text for other programs.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a description has only string keys")
@@ -100,25 +150,10 @@ impl Describe {
     }
 }
 
-impl From<&NodeStatus> for Describe {
-    fn from(status: &NodeStatus) -> Describe {
-        let leader = status.leader_member();
-        Describe {
-            name: status.name.to_string(),
-            id: status.id.0,
-            cluster_name: status.cluster_name.clone(),
-            cluster_id: status.cluster_id.map(|id| id.to_string()),
-            role: status.role.as_str().to_owned(),
-            active: status.active,
-            term: status.term,
-            token: status.token.map(|token| token.0),
-            leader: leader.map(|m| m.name.to_string()),
-            leader_address: leader.map(|m| m.address.to_string()),
-            commit_index: status.commit_index,
-            applied_index: status.applied_index,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            members: status.members.iter().map(DescribeMember::from).collect(),
-        }
+impl From<&LastFence> for DescribeFence {
+    fn from(fence: &LastFence) -> DescribeFence {
+        let LastFence { when_usec, what, why } = fence.clone();
+        DescribeFence { when_usec, what, why }
     }
 }
 

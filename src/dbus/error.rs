@@ -3,7 +3,7 @@
 //! A name is part of the interface and never changes its meaning; the text is for people and may.
 
 use crate::core::id::InvalidName;
-use crate::node::handle::{RemoteStatusError, TransferError};
+use crate::node::handle::{RemoteStatusError, TakeoverError, TransferError};
 
 /// What a method of `org.raftctl.Agent1.*` can fail with: `org.raftctl.Agent1.Error.<variant>`.
 #[derive(Clone, Debug, PartialEq, Eq, zbus::DBusError)]
@@ -19,6 +19,12 @@ pub enum Error {
     TransferInProgress(String),
     /// The successor did not take over in time; nothing was changed.
     TransferTimedOut(String),
+    /// No activation of another node is in force.
+    NothingActive(String),
+    /// The leader cannot record it now; it may be tried again.
+    Busy(String),
+    /// What was asked for is dangerous, and was not asked for with force.
+    ForceRequired(String),
     /// The agent is stopping.
     Stopping(String),
     /// The member did not answer in time.
@@ -44,6 +50,18 @@ impl From<TransferError> for Error {
             TransferError::InProgress { .. } => Error::TransferInProgress(text),
             TransferError::TimedOut { .. } => Error::TransferTimedOut(text),
             TransferError::Stopping => Error::Stopping(text),
+        }
+    }
+}
+
+impl From<TakeoverError> for Error {
+    fn from(error: TakeoverError) -> Error {
+        let text = error.to_string();
+        match error {
+            TakeoverError::NotLeader { .. } => Error::NotLeader(text),
+            TakeoverError::NothingActive => Error::NothingActive(text),
+            TakeoverError::Refused { .. } => Error::Busy(text),
+            TakeoverError::Stopping => Error::Stopping(text),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::error::Error;
 use crate::core::NodeName;
 use crate::limits;
 use crate::node::handle::{NodeHandle, RemoteStatusError};
-use crate::node::status::{MemberStatus, NodeStatus};
+use crate::node::status::{HostStatus, MemberStatus, NodeStatus};
 
 /// Who is at the other end of a connection (unix(7), `SO_PEERCRED`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,9 @@ pub struct PeerCreds {
 
 /// A member as the property `Members` shows it: number, name, address, kind, connected.
 pub type MemberTuple = (u64, String, String, String, bool);
+
+/// A fence as the property `LastFence` shows it: when in microseconds since 1970, what, why.
+pub type FenceTuple = (u64, String, String);
 
 /// The root object as one connection sees it.
 pub struct NodeObject {
@@ -48,7 +51,7 @@ impl NodeObject {
     ) -> Result<Describe, RemoteStatusError> {
         let status = handle.status();
         if status.name == name {
-            return Ok(Describe::from(&*status));
+            return Ok(Describe::new(&status, &handle.host()));
         }
         let unreachable = |name: &NodeName| RemoteStatusError::Unreachable {
             name: name.to_string(),
@@ -72,6 +75,10 @@ impl NodeObject {
     fn status(&self) -> Arc<NodeStatus> {
         self.handle.status()
     }
+
+    fn announced(&self) -> Announced {
+        Announced::new(&self.status(), &self.handle.host())
+    }
 }
 
 #[zbus::interface(name = "org.raftctl.Agent1.Node", introspection_docs = false)]
@@ -79,7 +86,7 @@ impl NodeObject {
     /// This node's state as JSON, see [`Describe`].
     #[zbus(out_args("json"))]
     fn describe(&self) -> String {
-        Describe::from(&*self.status()).to_json()
+        Describe::new(&self.status(), &self.handle.host()).to_json()
     }
 
     /// The state of member `node` as it tells it itself, as JSON, within
@@ -103,13 +110,31 @@ impl NodeObject {
         serde_json::to_string(&views).expect("a description has only string keys")
     }
 
-    /// Hands leadership to `node`, or to the best follower if it is empty; returns who leads then.
+    /// Hands leadership to `node`, or to the best follower if it is empty; returns who leads then,
+    /// which may take as long as the members of the active node take to stop. It goes on when the
+    /// caller goes away.
     #[zbus(out_args("leader"))]
     async fn transfer_leadership(&self, node: &str) -> Result<String, Error> {
         let to = if node.is_empty() { None } else { Some(parse_node("node", node)?) };
         let PeerCreds { uid, pid } = self.peer;
         tracing::info!(uid, pid, to = node, "transfer of leadership requested");
         Ok(self.handle.transfer(to).await?.to_string())
+    }
+
+    /// Declares the activation in force over, without proof that its host has stopped; returns its
+    /// token. An operator who says `force` takes the responsibility.
+    #[zbus(out_args("token"))]
+    async fn takeover(&self, force: bool) -> Result<u64, Error> {
+        if !force {
+            return Err(Error::ForceRequired(FORCE_REQUIRED.to_owned()));
+        }
+        let PeerCreds { uid, pid } = self.peer;
+        let result = self.handle.takeover().await;
+        match &result {
+            Ok(token) => tracing::warn!(uid, pid, token = token.0, "taken over by force"),
+            Err(error) => tracing::info!(uid, pid, "forced takeover refused: {error}"),
+        }
+        Ok(result?.0)
     }
 
     /// This node's name.
@@ -133,19 +158,32 @@ impl NodeObject {
     /// Identity of the cluster in hexadecimal, empty before it is committed.
     #[zbus(property)]
     fn cluster_id(&self) -> String {
-        Announced::from(&*self.status()).cluster_id
+        self.announced().cluster_id
     }
 
     /// `follower`, `candidate`, `leader` or `learner`.
     #[zbus(property)]
     fn role(&self) -> String {
-        Announced::from(&*self.status()).role
+        self.announced().role
     }
 
     /// Whether this node's activation is in force and it leads.
     #[zbus(property)]
     fn active(&self) -> bool {
         self.status().active
+    }
+
+    /// `none`, `kill` or `reboot`: what the service manager has been found to do by itself when the
+    /// end of an activation takes too long.
+    #[zbus(property)]
+    fn fence_armed(&self) -> String {
+        self.announced().fence_armed
+    }
+
+    /// The last time that it did: when, what, why; 0 and empty for never.
+    #[zbus(property)]
+    fn last_fence(&self) -> FenceTuple {
+        self.announced().last_fence
     }
 
     /// Current term.
@@ -157,25 +195,25 @@ impl NodeObject {
     /// Token of the activation in force, 0 for none.
     #[zbus(property)]
     fn token(&self) -> u64 {
-        Announced::from(&*self.status()).token
+        self.announced().token
     }
 
     /// Name of the leader of the current term, empty if unknown.
     #[zbus(property)]
     fn leader(&self) -> String {
-        Announced::from(&*self.status()).leader
+        self.announced().leader
     }
 
     /// Its Raft address, empty if unknown.
     #[zbus(property)]
     fn leader_address(&self) -> String {
-        Announced::from(&*self.status()).leader_address
+        self.announced().leader_address
     }
 
     /// All members, in order of their numbers.
     #[zbus(property)]
     fn members(&self) -> Vec<MemberTuple> {
-        Announced::from(&*self.status()).members
+        self.announced().members
     }
 
     /// Commit index; changes too often to be announced.
@@ -218,6 +256,8 @@ pub(super) struct Announced {
     pub(super) cluster_id: String,
     pub(super) role: String,
     pub(super) active: bool,
+    pub(super) fence_armed: String,
+    pub(super) last_fence: FenceTuple,
     pub(super) term: u64,
     pub(super) token: u64,
     pub(super) leader: String,
@@ -225,8 +265,8 @@ pub(super) struct Announced {
     pub(super) members: Vec<MemberTuple>,
 }
 
-impl From<&NodeStatus> for Announced {
-    fn from(status: &NodeStatus) -> Announced {
+impl Announced {
+    pub(super) fn new(status: &NodeStatus, host: &HostStatus) -> Announced {
         let leader = status.leader_member();
         let member = |m: &MemberStatus| {
             let kind = m.kind.as_str().to_owned();
@@ -236,6 +276,11 @@ impl From<&NodeStatus> for Announced {
             cluster_id: status.cluster_id.map_or(String::new(), |id| id.to_string()),
             role: status.role.as_str().to_owned(),
             active: status.active,
+            fence_armed: host.fence_armed.as_str().to_owned(),
+            last_fence: host
+                .last_fence
+                .clone()
+                .map_or_else(FenceTuple::default, |fence| (fence.when_usec, fence.what, fence.why)),
             term: status.term,
             token: status.token.map_or(0, |token| token.0),
             leader: leader.map_or(String::new(), |m| m.name.to_string()),
@@ -244,6 +289,11 @@ impl From<&NodeStatus> for Announced {
         }
     }
 }
+
+/// What a caller without force is told.
+const FORCE_REQUIRED: &str = "a takeover declares the active node over without proof that its \
+    units have stopped; if its host is up, two hosts are active. Ask for it with force only if \
+    that host is known to be down";
 
 fn parse_node(argument: &str, value: &str) -> Result<NodeName, Error> {
     value.parse().map_err(|error| Error::invalid_argument(argument, &error))

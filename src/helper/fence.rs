@@ -2,16 +2,14 @@
 //!
 //! Guarantees: ends well only if nothing is left in the control groups of the members of the leader
 //! target and of the event scripts, or if there was nothing to do; says in the journal what is
-//! killed and why BEFORE it is, and leaves a record for the agent. Does not: stop the target, which
-//! the service manager is doing already, or reboot, which the target's own job timeout does.
+//! killed and why, and that a reboot comes, BEFORE it does, and leaves a record for the agent. No
+//! disk keeps it from killing. Does not: stop the target, which the service manager is doing
+//! already, or reboot, which is done by the job timeout of a unit that stops with the target.
 
-use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::configuration;
@@ -19,24 +17,9 @@ use crate::config::{Config, OnDemoteTimeout};
 use crate::core::NodeName;
 use crate::exit::{Exit, Failure};
 use crate::limits;
+use crate::storage::fence_record::{ExpectedReboot, FenceRecord, boot_id};
 use crate::systemd::after::{Populated, Remains};
 use crate::systemd::host::HostSettings;
-
-/// Name of the record in the state directory.
-pub const RECORD_FILE: &str = "last-fence.json";
-
-/// The last fence of a node, as the agent finds it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Record {
-    /// When it began, in microseconds since 1970.
-    pub when_usec: u64,
-    /// Why.
-    pub why: String,
-    /// The units that had processes.
-    pub killed: Vec<String>,
-    /// The units that still had processes at the end.
-    pub left: Vec<String>,
-}
 
 /// How a fence ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,16 +81,29 @@ pub async fn fence(config: &Config, host: HostSettings) -> Result<Fenced, FenceE
     let when = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let demote_timeout = config.authority.demote_timeout;
     let why = format!("demotion took nearly {} ms", demote_timeout.as_millis());
+    let (when_usec, state) = (when.as_micros() as u64, &config.node.state_directory);
+    let reboots = config.authority.on_demote_timeout == OnDemoteTimeout::Reboot;
+    let noted = reboots.then(|| note_reboot(state, when_usec, &why));
     let ended = timeout_at(deadline, fence.kill_all(&why)).await;
+    if let Some(noted) = noted {
+        let stopped = timeout_at(deadline, fence.remains.down(|_| {})).await;
+        // Written or not: a note that comes later would be a false alarm.
+        let _ = noted.recv_timeout(limits::FENCE_NOTE_WAIT);
+        if stopped.is_ok()
+            && let Err(error) = ExpectedReboot::withdraw(state)
+        {
+            tracing::error!("cannot take back that a reboot is expected: {error}, ignoring");
+        }
+    }
     if fence.killed.is_empty()
         && let Ok(end) = ended
     {
         return Ok(end);
     }
     let Fence { killed, left, .. } = fence;
-    let record = Record { when_usec: when.as_micros() as u64, why, killed, left };
-    if let Err(error) = write_record(&config.node.state_directory, &record) {
-        tracing::error!("cannot write {RECORD_FILE}: {error}, ignoring");
+    let record = FenceRecord { when_usec, what: FenceRecord::KILL.to_owned(), why, killed, left };
+    if let Err(error) = record.write(state) {
+        tracing::error!("cannot keep the record of this fence: {error}, ignoring");
     }
     match ended {
         Ok(_) => Ok(Fenced::Killed(record.killed)),
@@ -116,6 +112,23 @@ pub async fn fence(config: &Config, host: HostSettings) -> Result<Fenced, FenceE
         }
         Err(_) => Err(FenceError::Left { left: record.left }),
     }
+}
+
+/// Says that a reboot comes: in the journal, and in a note for the agent after it. On a thread of
+/// its own, which ends with the process: a disk that hangs must not keep anything alive.
+fn note_reboot(state: &Path, when_usec: u64, why: &str) -> Receiver<()> {
+    tracing::error!("PID 1 reboots this host unless the stop ends now: {why}");
+    let (done, noted) = sync_channel(1);
+    let (state, why) = (state.to_owned(), why.to_owned());
+    std::thread::spawn(move || {
+        let written =
+            boot_id().and_then(|boot_id| ExpectedReboot { boot_id, when_usec, why }.write(&state));
+        if let Err(error) = written {
+            tracing::error!("cannot note that a reboot is expected: {error}, ignoring");
+        }
+        let _ = done.send(());
+    });
+    noted
 }
 
 struct Fence {
@@ -160,18 +173,4 @@ impl Fence {
             self.remains.kill(populated).await;
         }
     }
-}
-
-/// Writes the record where its owner, who is not trusted, can read it: whole or not at all, and
-/// into a file that is new, so that no link leads elsewhere.
-fn write_record(directory: &Path, record: &Record) -> io::Result<()> {
-    let new = directory.join(format!("{RECORD_FILE}.new"));
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;
-    writeln!(file, "{}", serde_json::to_string(record)?)?;
-    file.sync_all()?;
-    fs::rename(new, directory.join(RECORD_FILE))
 }

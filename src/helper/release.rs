@@ -6,13 +6,15 @@
 //! wait for the bound.
 //!
 //! Guarantees: nothing is announced unless no agent runs on the state directory, the gate is
-//! closed, and target, members and scripts are known to have stopped, all at once. Does not
-//! guarantee that anything is announced: after `demote_timeout` and [`limits::RELEASE_EXTRA`] it
-//! gives up, and the next agent, or the bound, does the rest.
+//! closed, and target, members and scripts are known to have stopped, all at once. What has to stop
+//! is stopped, and fenced, whether the disk works or not. Does not guarantee that anything is
+//! announced: after `demote_timeout` and [`limits::RELEASE_EXTRA`] it gives up, and the next agent,
+//! or the bound, does the rest.
 
 use std::pin::pin;
 
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::announce::{Audience, Known};
 use super::{configuration, demotion};
@@ -63,6 +65,9 @@ pub enum ReleaseError {
         /// What happened.
         why: String,
     },
+    /// The disk hangs.
+    #[error("not released: the state directory has not answered in time")]
+    DiskHangs,
     /// It was announced, and no leader said that it has taken note.
     #[error("announced, but no leader has confirmed it in time; the next agent goes on")]
     Unheard,
@@ -111,10 +116,7 @@ pub async fn release(
         return Ok(Outcome::NeverActive);
     };
     let deadline = begun + config.authority.demote_timeout + limits::RELEASE_EXTRA;
-    let name = &config.node.name;
-    // Held to the end: no agent may start anything while its predecessor is being released.
-    let _claim = claim(config, deadline).await?;
-    let key = ReleaseKey::read(&config.node.state_directory, name)?.ok_or(ReleaseError::NoKey)?;
+    let proof = Proof::seek(config, deadline).await?;
     let audience = Audience::new(config);
     let mut end = End::new(config, host, token, begun);
     {
@@ -128,6 +130,12 @@ pub async fn release(
             },
         }
     }
+    let (_claim, key) = proof.found(deadline).await?;
+    // Once more; nothing comes between this and the first announcement.
+    let left = end.remains.up().await;
+    if !left.is_empty() {
+        return Err(ReleaseError::StillUp { left });
+    }
     if audience.is_empty() {
         return Ok(Outcome::Alone);
     }
@@ -136,17 +144,57 @@ pub async fn release(
     announced.map(Outcome::Released).map_err(|_| ReleaseError::Unheard)
 }
 
-/// An agent that was killed may take a moment to let its files go.
-async fn claim(config: &Config, deadline: Instant) -> Result<Claim, StateDirError> {
-    loop {
-        match ReleaseKey::claim(&config.node.state_directory) {
-            Err(StateDirError::Locked { .. }) if Instant::now() < deadline => {
-                sleep(limits::AFTER_POLL).await;
+/// What the state directory has to give before anything is announced: that no agent uses it, held
+/// to the end, because none may start anything while its predecessor is being released; and the
+/// key.
+type Found = Result<(Claim, ReleaseKey), ReleaseError>;
+
+/// Whether that was found. A disk that cannot be used holds up the announcement, nothing else.
+enum Proof {
+    Known(Found),
+    /// The disk has not answered yet.
+    Late(JoinHandle<Found>),
+}
+
+impl Proof {
+    /// # Errors
+    /// If an agent runs, which is left alone. One that was killed may take a moment to let its
+    /// files go.
+    async fn seek(config: &Config, deadline: Instant) -> Result<Proof, ReleaseError> {
+        loop {
+            let (root, name) = (config.node.state_directory.clone(), config.node.name.clone());
+            let mut attempt = spawn_blocking(move || {
+                let claim = ReleaseKey::claim(&root)?;
+                let key = ReleaseKey::read(&root, &name)?.ok_or(ReleaseError::NoKey)?;
+                Ok((claim, key))
+            });
+            let Ok(found) = timeout(limits::RELEASE_DISK, &mut attempt).await else {
+                return Ok(Proof::Late(attempt));
+            };
+            match found.expect(NO_PANIC) {
+                Err(ReleaseError::State(error @ StateDirError::Locked { .. })) => {
+                    if Instant::now() >= deadline {
+                        return Err(error.into());
+                    }
+                    sleep(limits::AFTER_POLL).await;
+                }
+                found => return Ok(Proof::Known(found)),
             }
-            result => return result,
+        }
+    }
+
+    async fn found(self, deadline: Instant) -> Found {
+        match self {
+            Proof::Known(found) => found,
+            Proof::Late(attempt) => match timeout_at(deadline, attempt).await {
+                Ok(found) => found.expect(NO_PANIC),
+                Err(_) => Err(ReleaseError::DiskHangs),
+            },
         }
     }
 }
+
+const NO_PANIC: &str = "a panic aborts, and nobody cancels this";
 
 /// Ends only if a leader says that there is nothing to release, for example after a planned stop,
 /// which this must not make longer.
@@ -177,7 +225,7 @@ impl<'a> End<'a> {
         End { config, remains, token, begun, waits_for }
     }
 
-    /// Ends well only if everything of the activation has stopped and stays so.
+    /// Ends well only if everything of the activation has stopped.
     async fn all_stopped(&mut self, deadline: Instant) -> Result<(), ReleaseError> {
         self.remains.close_gate();
         demotion::withdraw(&self.config.node.runtime_directory);
@@ -196,9 +244,7 @@ impl<'a> End<'a> {
             self.waits_for = vec!["the follower script has not ended".to_owned()];
             self.demotion_script(deadline).await?;
         }
-        // Once more; nothing comes between this and the first announcement.
-        let left = self.remains.up().await;
-        if left.is_empty() { Ok(()) } else { Err(ReleaseError::StillUp { left }) }
+        Ok(())
     }
 
     /// Has what is left killed when it is time, then waits for ever.

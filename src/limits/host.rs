@@ -110,6 +110,10 @@ pub const AFTER_POLL: Duration = Duration::from_millis(20);
 /// the next agent releases what is left.
 pub const RELEASE_EXTRA: Duration = Duration::from_millis(500);
 
+/// How long what runs after an agent waits for the state directory before it goes on. At the limit:
+/// everything is stopped, and nothing is announced before the state directory has answered.
+pub const RELEASE_DISK: Duration = Duration::from_millis(100);
+
 /// How long one announcement and its answer may take. At the limit: said again.
 pub const ANNOUNCE_EXCHANGE: Duration = Duration::from_millis(300);
 
@@ -118,6 +122,28 @@ pub const ANNOUNCE_EXCHANGE: Duration = Duration::from_millis(300);
 pub const ANNOUNCE_PAUSE_MIN: Duration = Duration::from_millis(5);
 /// See [`ANNOUNCE_PAUSE_MIN`].
 pub const ANNOUNCE_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether the service manager enforces what the bound of an activation
+/// counts on, when nothing says that it may have changed.
+pub const FENCE_CHECK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long after a stop the record of a fence is looked for once more: the helper writes it when
+/// the last process is gone, and so may be later than the agent.
+pub const FENCE_RECORD_SETTLE: Duration = Duration::from_secs(1);
+
+/// How long the fence helper waits, when it has killed, for the note that a reboot is expected.
+/// At the limit: it ends, and the note may stay.
+pub const FENCE_NOTE_WAIT: Duration = Duration::from_secs(1);
+
+/// Requests to read or write the record of a fence that wait for a slow disk. At the limit: not
+/// read or written; the next look does it.
+pub const FENCE_RECORD_QUEUE: usize = 8;
+
+/// Characters of what is told about a fence, which names units. At the limit: cut off.
+pub const FENCE_WHY_MAX_CHARS: usize = 400;
+
+/// Size of the record of a fence, in bytes; it names units. Beyond: not understood.
+pub const FENCE_RECORD_MAX_BYTES: u64 = 256 << 10;
 
 /// How long the fence goes on killing. At the limit: it says what is left, and fails.
 pub const FENCE_PATIENCE: Duration = Duration::from_secs(5);

@@ -13,6 +13,7 @@ use crate::core::{Index, Instant, Invocation, NodeId, Reading, Term, Token};
 use crate::limits;
 
 use super::event::{Answer, Effect, ReleaseOutcome, RequestId};
+use super::handle::TakeoverError;
 use super::machine::StateMachine;
 use super::node::Node;
 
@@ -331,21 +332,28 @@ impl<M: StateMachine> Node<M> {
         effects.push(Effect::Answer { request, answer: Answer::TakenOver(result) });
     }
 
-    fn try_take_over(&mut self) -> Result<Token, String> {
+    fn try_take_over(&mut self) -> Result<Token, TakeoverError> {
+        if self.stopping {
+            return Err(TakeoverError::Stopping);
+        }
         let position = self.replica.position();
-        if !self.leads() || self.applied.1 != position.term {
+        if !self.leads() {
             let leader = position.leader.map(|id| self.name_of(id));
-            let leader = leader.as_deref().unwrap_or("unknown");
-            return Err(format!("this node is not the leader; the leader is {leader}"));
+            return Err(TakeoverError::NotLeader { leader });
+        }
+        if self.applied.1 != position.term {
+            let reason = "it has only just been elected, try again".to_owned();
+            return Err(TakeoverError::Refused { reason });
         }
         let record = self.machine.cluster().activation().filter(|a| a.is_active());
         let record = record.filter(|a| a.invocation() != self.config.invocation);
         let Some(token) = record.map(Activation::token) else {
-            return Err("no activation of another node is in force".to_owned());
+            return Err(TakeoverError::NothingActive);
         };
         let expired = Body::Expired(Expired { token: token.0, forced: true });
         let proposed = self.replica.propose(self.now, vec![Command::from(expired).to_bytes()]);
-        proposed.map(|_| token).map_err(|refused| refused.to_string())
+        let refused = proposed.map_err(|why| TakeoverError::Refused { reason: why.to_string() });
+        refused.map(|_| token)
     }
 
     /// The secret that releases a run of this state directory on this machine.

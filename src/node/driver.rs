@@ -11,14 +11,14 @@ use super::clock;
 use super::disk::{DiskRequest, DiskWorker, StateKeeper};
 use super::disk_thread::{self, Disk, Fatal};
 use super::event::{Answer, Consequence, Effect, Event, RequestId};
-use super::handle::{NodeHandle, RemoteStatusError, Request, TransferError};
+use super::handle::{NodeHandle, RemoteStatusError, Request, TakeoverError, TransferError};
 use super::machine::StateMachine;
 use super::node::Node;
-use super::status::{Change, NodeStatus};
+use super::status::{Change, HostStatus, NodeStatus};
 use super::timer::Timer;
 use crate::core::authority::Order;
 use crate::core::command::Release;
-use crate::core::{Instant, NodeId, NodeName};
+use crate::core::{Instant, NodeId, NodeName, Token};
 use crate::limits;
 use crate::storage::LogStore;
 use crate::transport::{AnnouncementReply, PeerEvent, TransportHandle};
@@ -35,7 +35,9 @@ pub struct Surfaces {
     /// Carries out a consequence of a role change.
     pub act: Act,
     /// The text that a peer gets when it asks for this node's status.
-    pub describe: fn(&NodeStatus) -> String,
+    pub describe: fn(&NodeStatus, &HostStatus) -> String,
+    /// What is known of the host; others find out and publish it.
+    pub host: watch::Receiver<Arc<HostStatus>>,
     /// Carries out an order to the host, or hands it on.
     pub order: Box<dyn FnMut(Order) + Send>,
     /// Tells the supervisor that the loop runs.
@@ -59,6 +61,7 @@ pub struct Driver<M> {
     surfaces: Surfaces,
     next_request: u64,
     transfers: BTreeMap<RequestId, oneshot::Sender<Result<NodeName, TransferError>>>,
+    takeovers: BTreeMap<RequestId, oneshot::Sender<Result<Token, TakeoverError>>>,
     remote: BTreeMap<u64, Remote>,
     announcements: BTreeMap<RequestId, AnnouncementReply>,
     next_ping: Option<Instant>,
@@ -92,7 +95,8 @@ impl<M: StateMachine> Driver<M> {
         let (to_driver, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let (status, status_reader) = watch::channel(Arc::new(node.status().clone()));
         let changes = broadcast::Sender::new(limits::CHANGE_BACKLOG);
-        let handle = NodeHandle::new(to_driver, status_reader, changes.clone());
+        let handle =
+            NodeHandle::new(to_driver, status_reader, changes.clone(), surfaces.host.clone());
         let driver = Driver {
             node,
             transport,
@@ -106,6 +110,7 @@ impl<M: StateMachine> Driver<M> {
             surfaces,
             next_request: 0,
             transfers: BTreeMap::new(),
+            takeovers: BTreeMap::new(),
             remote: BTreeMap::new(),
             announcements: BTreeMap::new(),
             next_ping: None,
@@ -184,7 +189,7 @@ impl<M: StateMachine> Driver<M> {
             PeerEvent::Lost { peer } => self.handle(Event::Lost { peer }, effects),
             PeerEvent::Silent { peer } => self.handle(Event::Silent { peer }, effects),
             PeerEvent::StatusRequest { from, request, .. } => {
-                let status = (self.surfaces.describe)(self.node.status());
+                let status = self.describe();
                 self.transport.send_status_reply(from, request, status);
             }
             PeerEvent::StatusReply { from, request, status, .. } => {
@@ -217,9 +222,18 @@ impl<M: StateMachine> Driver<M> {
                 self.transfers.insert(request, reply);
                 self.handle(Event::Transfer { request, to }, effects);
             }
+            Request::Takeover { reply } => {
+                let request = RequestId(self.fresh_number());
+                self.takeovers.insert(request, reply);
+                self.handle(Event::Takeover { request }, effects);
+            }
             Request::RemoteStatus { of, reply } => self.ask_remote(of, reply),
             Request::Shutdown => self.handle(Event::Shutdown, effects),
         }
+    }
+
+    fn describe(&self) -> String {
+        (self.surfaces.describe)(self.node.status(), &self.surfaces.host.borrow())
     }
 
     fn fresh_number(&mut self) -> u64 {
@@ -238,7 +252,7 @@ impl<M: StateMachine> Driver<M> {
             return;
         };
         if member.id == status.id {
-            let _ = reply.send(Ok((self.surfaces.describe)(status)));
+            let _ = reply.send(Ok(self.describe()));
             return;
         }
         let to = member.id;
@@ -307,12 +321,17 @@ impl<M: StateMachine> Driver<M> {
                     let _ = reply.send(result);
                 }
             }
+            Answer::TakenOver(result) => {
+                if let Some(reply) = self.takeovers.remove(&request) {
+                    let _ = reply.send(result);
+                }
+            }
             Answer::Release(outcome) => {
                 if let Some(reply) = self.announcements.remove(&request) {
                     reply.send(outcome);
                 }
             }
-            _ => {}
+            Answer::Applied { .. } | Answer::Refused { .. } | Answer::Unknown => {}
         }
     }
 }

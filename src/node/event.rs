@@ -14,7 +14,7 @@ use crate::transport::Known;
 
 pub use crate::core::release::ReleaseOutcome;
 
-use super::handle::TransferError;
+use super::handle::{TakeoverError, TransferError};
 use super::status::{Change, NodeStatus};
 
 /// Names a request whose answer is an [`Effect::Answer`]; chosen by the driver.
@@ -127,7 +127,7 @@ pub enum Answer {
     /// What became of a release.
     Release(ReleaseOutcome),
     /// Result of a takeover: the token it declared over, or why not.
-    TakenOver(Result<Token, String>),
+    TakenOver(Result<Token, TakeoverError>),
 }
 
 /// Something to do on the host because of a role change, with what it needs to know.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::status::{Change, NodeStatus};
-use crate::core::NodeName;
+use super::status::{Change, HostStatus, NodeStatus};
+use crate::core::{NodeName, Token};
 
 /// A request to the driver, with the place where the answer goes.
 #[derive(Debug)]
@@ -23,6 +23,11 @@ pub enum Request {
         of: NodeName,
         /// The member's status as the JSON text of its `Describe()`.
         reply: oneshot::Sender<Result<String, RemoteStatusError>>,
+    },
+    /// Declare the activation in force over: its host is known to be down.
+    Takeover {
+        /// Answered with the token of that activation.
+        reply: oneshot::Sender<Result<Token, TakeoverError>>,
     },
     /// Hand over leadership if held, then stop.
     Shutdown,
@@ -72,6 +77,29 @@ pub enum TransferError {
     Stopping,
 }
 
+/// Why no activation was declared over. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TakeoverError {
+    /// Only the leader can do it.
+    #[error("this node is not the leader; the leader is {}", or_unknown(leader))]
+    NotLeader {
+        /// Name of the leader, if known.
+        leader: Option<String>,
+    },
+    /// There is nothing to take over from.
+    #[error("no activation of another node is in force")]
+    NothingActive,
+    /// It cannot be written down now.
+    #[error("the leader cannot record it now: {reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The node is stopping.
+    #[error("this node is stopping")]
+    Stopping,
+}
+
 fn or_unknown(name: &Option<String>) -> &str {
     name.as_deref().unwrap_or("unknown")
 }
@@ -104,6 +132,7 @@ pub struct NodeHandle {
     requests: mpsc::Sender<Request>,
     status: watch::Receiver<Arc<NodeStatus>>,
     changes: broadcast::Sender<Change>,
+    host: watch::Receiver<Arc<HostStatus>>,
 }
 
 impl NodeHandle {
@@ -112,8 +141,9 @@ impl NodeHandle {
         requests: mpsc::Sender<Request>,
         status: watch::Receiver<Arc<NodeStatus>>,
         changes: broadcast::Sender<Change>,
+        host: watch::Receiver<Arc<HostStatus>>,
     ) -> Self {
-        NodeHandle { requests, status, changes }
+        NodeHandle { requests, status, changes, host }
     }
 
     /// The status now.
@@ -126,18 +156,38 @@ impl NodeHandle {
         self.status.clone()
     }
 
+    /// What is known of the host now.
+    pub fn host(&self) -> Arc<HostStatus> {
+        self.host.borrow().clone()
+    }
+
+    /// What is known of the host, now and later.
+    pub fn watch_host(&self) -> watch::Receiver<Arc<HostStatus>> {
+        self.host.clone()
+    }
+
     /// Every change from now on; a reader more than `limits::CHANGE_BACKLOG` behind loses the
     /// oldest and is told so.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
     }
 
-    /// Hands leadership to `to`, or to the best follower; returns who leads then.
+    /// Hands leadership to `to`, or to the best follower; returns who leads then. First everything
+    /// that this node started as the active one is stopped, however long that takes.
     pub async fn transfer(&self, to: Option<NodeName>) -> Result<NodeName, TransferError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.requests.send(Request::Transfer { to, reply }).await;
         sent.map_err(|_| TransferError::Stopping)?;
         answer.await.unwrap_or(Err(TransferError::Stopping))
+    }
+
+    /// Declares the activation in force over; returns its token. Only for an operator who knows
+    /// that its host is down: otherwise two hosts are active.
+    pub async fn takeover(&self) -> Result<Token, TakeoverError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.requests.send(Request::Takeover { reply }).await;
+        sent.map_err(|_| TakeoverError::Stopping)?;
+        answer.await.unwrap_or(Err(TakeoverError::Stopping))
     }
 
     /// Asks member `of` for its own status, within `limits::REMOTE_STATUS_TIMEOUT`.

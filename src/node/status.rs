@@ -1,7 +1,10 @@
-//! What the node says about itself: one value, replaced whole, read by every surface.
+//! What the node says about itself: one value, replaced whole, read by every surface; and beside
+//! it what is known of the host under it.
 //!
-//! The driver publishes; D-Bus, CLI and event scripts translate. Nothing here decides anything.
+//! The driver publishes the one, whoever looks after the host the other; D-Bus, CLI and event
+//! scripts translate. Nothing here decides anything.
 
+use crate::config::OnDemoteTimeout;
 use crate::core::authority::Phase;
 use crate::core::command::MemberKind;
 use crate::core::{Address, ClusterId, Index, NodeId, NodeName, Term, Token};
@@ -85,6 +88,36 @@ impl NodeStatus {
         let id = self.leader?;
         self.members.iter().find(|m| m.id == id)
     }
+}
+
+/// What is known of the host under the node. Says nothing that was not checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostStatus {
+    /// What the service manager does, without this process, to an activation that does not end.
+    pub fence_armed: OnDemoteTimeout,
+    /// The last time that it did.
+    pub last_fence: Option<LastFence>,
+    /// What an operator should put right, as sentences without a full stop.
+    pub warnings: Vec<String>,
+}
+
+impl Default for HostStatus {
+    /// Nothing is known yet.
+    fn default() -> HostStatus {
+        let fence_armed = OnDemoteTimeout::None;
+        HostStatus { fence_armed, last_fence: None, warnings: Vec::new() }
+    }
+}
+
+/// One time that something had to be ended by force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastFence {
+    /// When it began, in microseconds since 1970.
+    pub when_usec: u64,
+    /// What was done: `kill` or `reboot`.
+    pub what: String,
+    /// Why, and to what.
+    pub why: String,
 }
 
 /// A change worth telling: at most one role change and one leader change per turn of the driver.

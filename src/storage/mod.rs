@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`disk`] | the only way the log touches files |
 //! | [`sim_disk`] | the same in memory, with crashes, torn sectors and failing syscalls |
+//! | [`fence_record`] | what was ended by force, for people |
 //! | [`log`] | what a Raft log is: trait, values, errors |
 //! | `segmented` | the preallocated, segmented Raft log; [`SegmentedLog`] |
 //! | [`release_key`] | what releases are made with |
@@ -16,6 +17,7 @@
 //! | [`state_store`] | the applied state, in one database file |
 
 pub mod disk;
+pub mod fence_record;
 pub mod log;
 mod marks;
 mod pool;

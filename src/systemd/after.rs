@@ -113,7 +113,15 @@ impl Remains {
 
     /// Ends event scripts of the agent that still run: nobody waits for them any more.
     pub async fn stop_scripts(&self) {
-        for unit in self.event_units() {
+        let units = match self.event_units().await {
+            Ok(units) => units,
+            // Then they are not known to be down either, and nothing is released.
+            Err(problem) => {
+                tracing::warn!("{problem}, ignoring");
+                return;
+            }
+        };
+        for unit in units {
             let (seen, _) = members::look_at(&self.manager, &self.cgroup_root, &unit).await;
             if seen.still_up().is_none() {
                 continue;
@@ -190,7 +198,7 @@ impl Remains {
     async fn look(&self, target: &Target) -> Result<Vec<Seen>, String> {
         let (manager, root) = (&self.manager, &self.cgroup_root);
         let mut all = members::look_at_all(manager, root, &self.leader, &target.dependents).await?;
-        for unit in self.event_units() {
+        for unit in self.event_units().await? {
             all.push(members::look_at(manager, root, &unit).await.0);
         }
         Ok(all)
@@ -202,8 +210,12 @@ impl Remains {
         properties.map(|properties| Target::read(&properties)).map_err(problem)
     }
 
-    fn event_units(&self) -> impl Iterator<Item = String> {
-        EventName::ALL.map(|event| names::event_service(&self.node, event.as_str())).into_iter()
+    /// The event scripts' units that are in memory; the others do not run.
+    async fn event_units(&self) -> Result<Vec<String>, String> {
+        let all = names::event_service(&self.node, "*");
+        let listed = self.manager.loaded(&[&all]).await;
+        let listed = listed.map_err(|error| format!("event scripts are not known: {error}"))?;
+        Ok(listed.into_iter().map(|unit| unit.name).collect())
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Link {
     pub connection: watch::Sender<Option<Connection>>,
     /// Rises with everything that may have changed a unit.
     pub changed: watch::Sender<u64>,
+    /// Rises with everything that may have changed what units are: another manager, or a reload.
+    pub reloaded: watch::Sender<u64>,
     /// Jobs that ended, oldest first.
     removed: Mutex<VecDeque<(OwnedObjectPath, JobResult)>>,
 }
@@ -37,6 +39,7 @@ impl Link {
         Link {
             connection: watch::Sender::new(None),
             changed: watch::Sender::new(0),
+            reloaded: watch::Sender::new(0),
             removed: Mutex::new(VecDeque::new()),
         }
     }
@@ -75,6 +78,7 @@ impl Link {
                     // Numbers of jobs may start anew with a new manager.
                     self.removed.lock().unwrap_or_else(PoisonError::into_inner).clear();
                     self.connection.send_replace(Some(connection));
+                    self.reloaded.send_modify(|count| *count += 1);
                     self.wake();
                     self.listen(signals, &owner).await;
                     self.connection.send_replace(None);
@@ -106,6 +110,10 @@ impl Link {
                 if interface == MANAGER.2 && member == "JobRemoved" {
                     self.job_removed(&signal);
                 }
+                // Comes twice: with true when it begins, with false when it is over.
+                if member == "Reloading" && is_false(&signal) {
+                    self.reloaded.send_modify(|count| *count += 1);
+                }
                 self.wake();
             }
         }
@@ -117,6 +125,11 @@ impl Link {
             self.remember(job, JobResult::from(result.as_str()));
         }
     }
+}
+
+/// Whether a signal says no.
+fn is_false(signal: &Message) -> bool {
+    matches!(signal.body().deserialize(), Ok(false))
 }
 
 /// The new owner, empty for none, if a `NameOwnerChanged` is about `name`.
@@ -138,6 +151,7 @@ async fn subscribe(
     for rule in [
         format!("type='signal',sender='{}',member='NameOwnerChanged',arg0='{to}'", BUS.0),
         format!("{from},interface='{interface}',member='JobRemoved'"),
+        format!("{from},interface='{interface}',member='Reloading'"),
         format!("{from},interface='{interface}',member='JobNew',arg2='{watched}'"),
         format!("{from},interface='{PROPERTIES}',member='PropertiesChanged',path='{unit}'"),
     ] {

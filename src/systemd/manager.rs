@@ -170,11 +170,11 @@ impl SystemdManager {
         self.ask("KillUnit", &(unit, "all", signal)).await.map(drop)
     }
 
-    /// Waits until `unit` is inactive or failed, with no job. For ever, if it never is.
+    /// Waits until `unit` is not loaded, or is inactive or failed with no job; perhaps for ever.
     pub async fn until_over(&self, unit: &str) {
         let mut changes = self.changes();
         loop {
-            let listed = self.list(&[unit]).await;
+            let listed = self.loaded(&[unit]).await;
             let over = |listed: &Listed| {
                 matches!(listed.active.as_str(), "inactive" | "failed") && listed.job.is_empty()
             };
@@ -271,10 +271,39 @@ impl SystemdManager {
         bus::read(name, &self.call(method, &(interface,)).await?)
     }
 
+    /// A property of the manager itself; `None` if this manager does not have it.
+    pub(super) async fn own_property<T>(&self, name: &str) -> Result<Option<T>, CallError>
+    where
+        T: TryFrom<OwnedVariant>,
+    {
+        let (to, path, interface) = MANAGER;
+        let method = Method { to, path, interface: PROPERTIES, name: "Get" };
+        match self.call(method, &(interface, name)).await {
+            Ok(answer) => Ok(T::try_from(bus::read("Get", &answer)?).ok()),
+            Err(error) if error.is_refusal() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Rises whenever the manager may have read its units anew.
+    pub fn reloads(&self) -> watch::Receiver<u64> {
+        self.link.reloaded.subscribe()
+    }
+
     /// What the manager says about `units`, in one look.
     pub(super) async fn list(&self, units: &[&str]) -> Result<Vec<Listed>, CallError> {
         let name = "ListUnitsByNames";
         let answer = self.ask(name, &(units,)).await?;
+        let rows: Vec<ListedRow> = bus::read(name, &answer)?;
+        let listed = |row: ListedRow| Listed { name: row.0, active: row.3, job: row.8 };
+        Ok(rows.into_iter().map(listed).collect())
+    }
+
+    /// The units in memory whose names match one of `patterns` (glob(7)). One that runs, or is
+    /// about to, is always in memory; asking by name would read the others from the disk.
+    pub(super) async fn loaded(&self, patterns: &[&str]) -> Result<Vec<Listed>, CallError> {
+        let name = "ListUnitsByPatterns";
+        let answer = self.ask(name, &(&[""; 0][..], patterns)).await?;
         let rows: Vec<ListedRow> = bus::read(name, &answer)?;
         let listed = |row: ListedRow| Listed { name: row.0, active: row.3, job: row.8 };
         Ok(rows.into_iter().map(listed).collect())

@@ -17,6 +17,11 @@ pub fn agent_service(node: &NodeName) -> String {
     format!("raftctl@{node}.service")
 }
 
+/// Whose stop job reboots the host when it takes too long, where that is wanted.
+pub fn deadline_target(node: &NodeName) -> String {
+    format!("raftctl-deadline@{node}.target")
+}
+
 /// Kills, as root, what is left of an activation.
 pub fn fence_service(node: &NodeName) -> String {
     format!("raftctl-fence@{node}.service")

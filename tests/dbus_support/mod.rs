@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use raftctl::core::command::MemberKind;
 use raftctl::core::{ClusterId, NodeId, NodeName, Token};
+use raftctl::dbus::describe::Describe;
 use raftctl::dbus::private;
 use raftctl::limits;
 use raftctl::node::handle::{NodeHandle, Request};
-use raftctl::node::status::{Change, MemberStatus, NodeStatus, Role};
+use raftctl::node::status::{Change, HostStatus, MemberStatus, NodeStatus, Role};
 use tokio::sync::{broadcast, mpsc, watch};
 
 /// Every wait of a test ends by then.
@@ -23,6 +24,7 @@ pub struct FakeNode {
     pub requests: mpsc::Receiver<Request>,
     pub status: watch::Sender<Arc<NodeStatus>>,
     pub changes: broadcast::Sender<Change>,
+    pub host: watch::Sender<Arc<HostStatus>>,
 }
 
 impl FakeNode {
@@ -30,8 +32,9 @@ impl FakeNode {
         let (request_sender, requests) = mpsc::channel(limits::DRIVER_QUEUE_EVENTS);
         let (status, status_receiver) = watch::channel(Arc::new(status));
         let (changes, _) = broadcast::channel(limits::CHANGE_BACKLOG);
-        let handle = NodeHandle::new(request_sender, status_receiver, changes.clone());
-        FakeNode { handle, requests, status, changes }
+        let (host, known) = watch::channel(Arc::default());
+        let handle = NodeHandle::new(request_sender, status_receiver, changes.clone(), known);
+        FakeNode { handle, requests, status, changes, host }
     }
 
     /// Changes the status as the driver does: the status first, the change after it.
@@ -40,6 +43,11 @@ impl FakeNode {
         if let Some(change) = change {
             let _ = self.changes.send(change);
         }
+    }
+
+    /// What is known of the host changes.
+    pub fn on_host(&self, edit: impl FnOnce(&mut HostStatus)) {
+        self.host.send_modify(|host| edit(Arc::make_mut(host)));
     }
 
     /// Starts the private bus in `directory`; call it inside the runtime.
@@ -81,6 +89,11 @@ pub fn leader_of_three() -> NodeStatus {
         applied_index: 42,
         members: vec![member(1), member(2), member(3)],
     }
+}
+
+/// What a node says about itself on a host of which nothing is known.
+pub fn describe(status: &NodeStatus) -> Describe {
+    Describe::new(status, &HostStatus::default())
 }
 
 /// The same cluster as node `id` sees it.

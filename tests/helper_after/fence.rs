@@ -1,6 +1,7 @@
 //! The fence: what is killed, and what is not.
 
-use raftctl::helper::fence::{FenceError, Fenced, RECORD_FILE, fence};
+use raftctl::helper::fence::{FenceError, Fenced, fence};
+use raftctl::storage::fence_record::{EXPECTED_FILE, ExpectedReboot, RECORD_FILE};
 
 use super::scene;
 use super::support::*;
@@ -124,7 +125,7 @@ async fn a_node_that_is_active_again_is_left_alone() {
 /// An activation may begin while the fence still waits for what it has killed.
 #[tokio::test]
 async fn a_node_that_becomes_active_meanwhile_is_left_alone() {
-    let mut scene = scene!("");
+    let scene = scene!("");
     scene.giving_up().await;
     scene.fake.put(SCRIPT, Unit { active: "activating", ..Unit::inactive() });
     for (unit, populated) in [(MEMBER, false), (SCRIPT, true)] {
@@ -144,7 +145,7 @@ async fn a_node_that_becomes_active_meanwhile_is_left_alone() {
 
 #[tokio::test]
 async fn what_cannot_be_killed_is_an_error_and_recorded() {
-    let scene = scene!("");
+    let scene = scene!("[authority]\non_demote_timeout = \"reboot\"\n");
     scene.giving_up().await;
     scene.populate(MEMBER, true);
     scene.killable(MEMBER);
@@ -152,7 +153,7 @@ async fn what_cannot_be_killed_is_an_error_and_recorded() {
     let state = &scene.config.node.state_directory;
     let precious = scene.path("precious");
     std::fs::write(&precious, "precious").unwrap();
-    for name in [RECORD_FILE.to_owned(), format!("{RECORD_FILE}.new")] {
+    for name in [RECORD_FILE, EXPECTED_FILE].map(|n| [n.to_owned(), format!("{n}.new")]).concat() {
         std::os::unix::fs::symlink(&precious, state.join(name)).unwrap();
     }
     let error = within("end", scene.fence()).await.unwrap().unwrap_err();
@@ -160,4 +161,35 @@ async fn what_cannot_be_killed_is_an_error_and_recorded() {
     assert_eq!(std::fs::read_to_string(precious).unwrap(), "precious");
     let record = scene.record().unwrap();
     assert_eq!(record["left"], serde_json::json!([MEMBER]));
+    assert_eq!(record["what"], "kill");
+    // The agent after the reboot finds out that it was one, and what it was for.
+    let reboot = ExpectedReboot::came_true(state, "another boot").unwrap().unwrap();
+    assert_eq!((reboot.what.as_str(), reboot.left), ("reboot", vec![MEMBER.to_owned()]));
+    assert!(reboot.why.contains("1500 ms"), "{}", reboot.why);
+}
+
+#[tokio::test]
+async fn a_reboot_is_not_expected_any_more_once_everything_is_dead() {
+    let scene = scene!("[authority]\non_demote_timeout = \"reboot\"\n");
+    scene.giving_up().await;
+    scene.populate(MEMBER, true);
+    let file = scene.killable(MEMBER);
+    let task = scene.fence();
+    scene.killed(&file).await;
+    let note = scene.config.node.state_directory.join(EXPECTED_FILE);
+    let noted = async {
+        while !note.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("note", noted).await;
+    scene.populate(MEMBER, false);
+    // PID 1 reboots as long as the target has not stopped, whatever has been killed.
+    scene.fake.judged().await;
+    assert!(note.exists() && !task.is_finished());
+    for unit in [MEMBER, LEADER] {
+        scene.fake.edit(unit, |unit| unit.active = "inactive");
+    }
+    within("end", task).await.unwrap().unwrap();
+    assert!(!note.exists());
 }

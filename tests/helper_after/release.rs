@@ -228,8 +228,24 @@ async fn without_the_key_or_the_bus_nothing_is_announced() {
     let result = within("end", release(&scene.config, host, RUN)).await;
     assert!(matches!(result, Err(ReleaseError::StillUp { .. })), "{result:?}");
     std::fs::remove_file(scene.config.node.state_directory.join("release-key")).unwrap();
+    scene.stop_target().await;
     let result = end(scene.release()).await;
     assert!(matches!(result, Err(ReleaseError::NoKey)), "{result:?}");
+    assert!(scene.announcements().is_empty());
+}
+
+/// Its own agent died of it; what it ran has to stop all the same.
+#[tokio::test]
+async fn without_a_disk_everything_stops_and_is_fenced() {
+    let mut scene = scene!(SHORT);
+    std::fs::remove_dir_all(&scene.config.node.state_directory).unwrap();
+    let task = scene.release();
+    let call = scene.fake.expect("StartUnit", FENCE, "replace").await;
+    scene.fake.accept(&call).await;
+    assert!(!scene.path("active").exists(), "the gate is closed");
+    scene.stop_target().await;
+    let error = end(task).await.unwrap_err();
+    assert!(matches!(error, ReleaseError::State(_)), "{error}");
     assert!(scene.announcements().is_empty());
 }
 

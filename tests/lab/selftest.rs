@@ -191,7 +191,7 @@ fn the_sampler_catches_two_started_by_hand() {
 
 #[test]
 fn a_disk_fills_up_dies_and_forgets() {
-    run(Setup { hosts: 1, disk: true, ..Setup::default() }, |lab| {
+    run(Setup { hosts: 2, disk: true, ..Setup::default() }, |lab| {
         let host = lab.host(1);
         let write = |what: &str| format!("echo {what} >/var/lib/raftctl/{what}; sync");
         let shell = |text: &str| host.run(&["sh", "-c", text]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::service_scene::Scene;
 use crate::support::{
-    DEADLINE, Host, Lab, Member, REBOOT, Setup, Stop, run_package, trials, wait_until,
+    DEADLINE, Host, Member, REBOOT, Setup, Stop, run_package, trials, wait_until,
 };
 
 /// Hosts that are configured before they boot.
@@ -40,7 +40,7 @@ fn the_agent_of_the_leader_is_stopped() {
             let old = scene.active();
             old.systemctl(&["stop", &old.agent()]);
             is_stopped(old);
-            let new = running_leader(lab, old);
+            let new = scene.takes_over(old).index;
             // Peers that dial again do not start it.
             let refused = resets(old);
             wait_until("peers dial in vain", DEADLINE, || resets(old) > refused + 10);
@@ -74,7 +74,7 @@ fn the_host_of_the_leader_reboots() {
             let old = scene.active();
             old.run(&["systemctl", "reboot"]);
             assert_eq!(old.wait_end(DEADLINE), REBOOT, "{}", old.said());
-            let new = running_leader(lab, old);
+            let new = scene.takes_over(old).index;
             old.boot();
             assert_eq!(scene.next().index, new, "the host that came back disturbs nobody");
         }
@@ -90,7 +90,7 @@ fn the_host_of_the_leader_is_switched_off() {
             let old = scene.active();
             old.run(&["systemctl", "poweroff"]);
             assert_eq!(old.wait_end(DEADLINE), 0, "{}", old.said());
-            let new = running_leader(lab, old);
+            let new = scene.takes_over(old).index;
             old.boot();
             assert_eq!(scene.next().index, new, "the host that came back disturbs nobody");
         }
@@ -140,17 +140,6 @@ fn is_stopped(host: &Host) {
     for unit in units {
         assert_eq!(host.property(&unit, "ActiveState"), "inactive", "{unit}");
     }
-}
-
-/// Waits until the agents other than that of `without` have an active leader; its host.
-fn running_leader(lab: &Lab, without: &Host) -> usize {
-    let others: Vec<&Host> = lab.hosts().filter(|host| host.index != without.index).collect();
-    let mut active = None;
-    wait_until("another host is active", DEADLINE, || {
-        active = others.iter().find(|host| host.status()["active"] == true).map(|h| h.index);
-        active.is_some()
-    });
-    active.expect("just seen")
 }
 
 /// How many connections to ports where nobody listens a host has refused.

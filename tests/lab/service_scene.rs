@@ -26,6 +26,11 @@ impl<'a> Scene<'a> {
         members.iter().for_each(|member| member.install(lab));
         lab.hosts().for_each(|host| host.enable(&host.agent()));
         lab.boot();
+        Scene::watch(lab, members)
+    }
+
+    /// The same, of agents that are started already.
+    pub fn watch(lab: &'a Lab, members: &[Member]) -> Scene<'a> {
         let units: Vec<String> = members.iter().map(Member::unit).collect();
         let sampler = lab.watch(&units.iter().map(String::as_str).collect::<Vec<_>>());
         let leader = lab.leader();
@@ -37,6 +42,11 @@ impl<'a> Scene<'a> {
     /// The host that is active, as last seen.
     pub fn active(&self) -> &'a Host {
         self.lab.host(self.leader.host)
+    }
+
+    /// Names the activation that was last seen.
+    pub fn token(&self) -> u64 {
+        self.leader.token
     }
 
     /// A host that is not active.
@@ -56,6 +66,18 @@ impl<'a> Scene<'a> {
         self.leader = new;
         self.assert_only(self.leader.host);
         self.active()
+    }
+
+    /// Waits until an agent other than that of `without`, which may say nothing, is active.
+    #[track_caller]
+    pub fn takes_over(&self, without: &Host) -> &'a Host {
+        let others = || self.lab.hosts().filter(|host| host.index != without.index);
+        let mut active = None;
+        wait_until("another host is active", DEADLINE, || {
+            active = others().find(|host| host.status()["active"] == true);
+            active.is_some()
+        });
+        active.expect("just seen")
     }
 
     /// The same activation as last seen is in force.

@@ -23,7 +23,7 @@ fn the_manager_is_executed_again_during_a_hand_over() {
             scope.spawn(|| old.run(&["raftctl", "transfer"]));
             let target = leader_target(old);
             wait_until("the members stop", DEADLINE, || {
-                old.property(&target, "Job") != "" && old.property(&target, "Job") != "0"
+                !matches!(old.property(&target, "Job").as_str(), "" | "0")
             });
             // Both the host that hands over and those that may take over.
             lab.hosts().for_each(|host| drop(host.run(&["systemctl", "daemon-reexec"])));

@@ -420,11 +420,6 @@ impl Settings {
         Settings { authority: Some(plan), ..self }
     }
 
-    /// What a planted bug is given to show, without the bug.
-    pub fn without_bug(seed: u64, mutation: Mutation) -> Settings {
-        Settings { mutation: None, ..Settings::of(seed, Some(mutation)) }
-    }
-
     /// Restless: two candidates of one term and a voter that restarts between their requests.
     fn with_many_elections(self) -> Settings {
         Settings {

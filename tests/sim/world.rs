@@ -18,7 +18,6 @@ use super::systemd::{Out, Step};
 
 /// Something that will happen. Those that concern one run of a process name it, those of a host the
 /// place of the host.
-#[expect(clippy::large_enum_variant, reason = "most of them are deliveries")]
 pub(super) enum Happening {
     Deliver {
         to: NodeId,

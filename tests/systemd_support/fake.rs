@@ -41,6 +41,8 @@ struct State {
     units: BTreeMap<String, Unit>,
     jobs: u32,
     runs: u8,
+    /// Of the manager itself; `None`: it does not know the property.
+    runtime_watchdog: Option<u64>,
     /// How often the properties of the leader target were asked for.
     looks: watch::Sender<u64>,
     /// How often somebody subscribed.
@@ -86,6 +88,16 @@ impl Fake {
 
     pub fn put(&self, name: &str, unit: Unit) {
         self.state.lock().unwrap().units.insert(name.to_owned(), unit);
+    }
+
+    /// `RuntimeWatchdogUSec`.
+    pub fn watched_by_hardware(&self, usec: Option<u64>) {
+        self.state.lock().unwrap().runtime_watchdog = usec;
+    }
+
+    /// What `daemon-reload` announces, before and after.
+    pub async fn reloading(&self, is_begun: bool) {
+        self.emit(PATH, MANAGER, "Reloading", &(is_begun,)).await;
     }
 
     pub fn edit(&self, name: &str, edit: impl FnOnce(&mut Unit)) {
@@ -282,6 +294,19 @@ async fn serve(
                 connection.reply(&header, &()).await.unwrap();
                 state.lock().unwrap().subscriptions.send_modify(|times| *times += 1);
             }
+            "Get" => {
+                let (_, name): (String, String) = message.body().deserialize().unwrap();
+                assert_eq!(name, "RuntimeWatchdogUSec");
+                let value = state.lock().unwrap().runtime_watchdog;
+                let answered = match value {
+                    Some(usec) => connection.reply(&header, &(zbus::Variant::from(usec),)).await,
+                    None => {
+                        let error = "org.freedesktop.DBus.Error.UnknownProperty";
+                        connection.reply_error(&header, error, &("no such property",)).await
+                    }
+                };
+                answered.unwrap();
+            }
             "GetAll" => {
                 let path = header.path().unwrap().to_string();
                 let found = properties(&state, &path);
@@ -297,6 +322,17 @@ async fn serve(
                     let unit = |name: &String| state.units.get(name).cloned();
                     let row = |name| unit(name).unwrap_or_else(Unit::inactive).row(name);
                     names.iter().map(row).collect()
+                };
+                connection.reply(&header, &(rows,)).await.unwrap();
+            }
+            "ListUnitsByPatterns" => {
+                let (_, patterns): (Vec<String>, Vec<String>) =
+                    message.body().deserialize().unwrap();
+                let rows: Vec<_> = {
+                    let state = state.lock().unwrap();
+                    let matching = |name: &&String| patterns.iter().any(|p| matches(p, name));
+                    let names = state.units.keys().filter(matching);
+                    names.map(|name| state.units[name].clone().row(name)).collect()
                 };
                 connection.reply(&header, &(rows,)).await.unwrap();
             }
@@ -328,4 +364,12 @@ fn properties(
     let state = state.lock().unwrap();
     let found = state.units.iter().find(|(name, _)| unit_path(name) == path);
     found.map_or_else(Unit::inactive, |(_, unit)| unit.clone()).properties()
+}
+
+/// Whether `name` matches a pattern with at most one star.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((begin, end)) => name.starts_with(begin) && name.ends_with(end),
+        None => pattern == name,
+    }
 }

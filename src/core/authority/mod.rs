@@ -60,6 +60,20 @@ impl Phase {
         Phase::Releasing,
     ];
 
+    /// The word used on every surface.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Phase::Unknown => "unknown",
+            Phase::Idle => "idle",
+            Phase::Starting => "starting",
+            Phase::Active => "active",
+            Phase::Stopping => "stopping",
+            Phase::Waiting => "waiting",
+            Phase::Settling => "settling",
+            Phase::Releasing => "releasing",
+        }
+    }
+
     /// Whether the target is known to be inactive and scripts are over.
     pub const fn is_down(self) -> bool {
         matches!(self, Phase::Idle | Phase::Releasing)

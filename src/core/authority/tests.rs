@@ -175,7 +175,8 @@ fn armed(orders: &[Order]) -> Option<Instant> {
 
 #[test]
 fn rule_5_every_missing_condition_forbids_the_promotion() {
-    let spoil: [(&str, fn(&mut Fixture)); 8] = [
+    type Spoil = fn(&mut Fixture);
+    let spoil: [(&str, Spoil); 8] = [
         ("no lease", |_| {}),
         ("lease over", |f| {
             f.lease();

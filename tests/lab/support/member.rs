@@ -62,7 +62,8 @@ impl Member {
             _ => "/bin/sleep infinity",
         };
         let mut text = format!(
-            "[Unit]\nStartLimitIntervalSec=0\nBindsTo={target}\nAfter={target}\n[Service]\nExecStart={start}\n"
+            "[Unit]\nStartLimitIntervalSec=0\nBindsTo={target}\nAfter={target}\n\
+             [Service]\nExecStart={start}\n"
         );
         if let Stop::Takes(time) = self.stop {
             text += &format!("ExecStop=/bin/sleep {}\n", time.as_secs_f64());

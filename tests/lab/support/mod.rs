@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use clock::{now, wait_until};
+pub use command::Output;
 pub use enter::{enter, test_name};
 pub use host::{Host, REBOOT};
 pub use member::{Member, Stop};
@@ -139,6 +140,9 @@ pub fn possible() -> bool {
 impl Lab {
     fn new(id: &str, setup: &Setup) -> Lab {
         tool(&["mount", "-t", "tmpfs", "-o", "mode=755", "lab", "/run"]);
+        // nspawn hides what was mounted before below the root of the host, where nobody sees it: a
+        // disk of another host that is unmounted here has to go there, too.
+        tool(&["mount", "--make-shared", "/run"]);
         fs::create_dir_all("/run/systemd/nspawn").unwrap();
         let place = Path::new(PLACE);
         let common = place.join("template");

@@ -1,0 +1,193 @@
+//! What a real agent tells about its host, whose service manager is a fake one on a private bus.
+
+mod systemd_support;
+
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::process::Stdio;
+
+use raftctl::dbus::client::{Client, ClientError};
+use raftctl::dbus::describe::Describe;
+use raftctl::storage::fence_record::ExpectedReboot;
+use systemd_support::{Call, DEADLINE, FENCE, Fake, LEADER, PrivateBus, Unit, within};
+use tokio::process::{Child, Command};
+
+const AGENT: &str = "raftctl@n1.service";
+
+struct Scene {
+    fake: Fake,
+    agent: Child,
+    bus: PrivateBus,
+}
+
+impl Scene {
+    /// An agent of a cluster of one, with these lines in its `[authority]`.
+    async fn new(authority: &str) -> Option<Scene> {
+        Scene::with(&format!("enforcement = \"systemd\"\n{authority}"), "").await
+    }
+
+    /// The same, with what the shell sets before it becomes the agent.
+    async fn with(authority: &str, environment: &str) -> Option<Scene> {
+        let bus = PrivateBus::start()?;
+        let fake = Fake::start(&bus).await;
+        let root = bus.directory.path();
+        let run = root.join("run");
+        fake.put(LEADER, Unit::leader(&run.join("active")));
+        fake.put(FENCE, Unit::inactive());
+        let agent = Unit { watchdog_usec: 500_000, watchdog_signal: 9, ..Unit::inactive() };
+        fake.put(AGENT, agent);
+        fake.watched_by_hardware(Some(0));
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let text = format!(
+            "[node]\nname = \"n1\"\nstate_directory = \"state\"\nruntime_directory = \"run\"\n\
+             [cluster]\nname = \"c\"\n[cluster.members]\nn1 = \"{address}\"\n\
+             [authority]\n{authority}"
+        );
+        std::fs::write(root.join("n1.toml"), text).unwrap();
+        let agent = start(&bus, environment);
+        Some(Scene { fake, agent, bus })
+    }
+
+    async fn client(&self) -> Client {
+        let socket = self.bus.directory.path().join("run/bus");
+        let connected = async {
+            loop {
+                match Client::connect(&socket, DEADLINE).await {
+                    Ok(client) => return client,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        within("client", connected).await
+    }
+
+    /// Does what the agent asks the service manager for, until the agent says what is waited for.
+    async fn until(&mut self, client: &Client, what: impl Fn(&Describe) -> bool) -> Describe {
+        let told = async {
+            loop {
+                let told = client.describe().await.unwrap();
+                if what(&told) {
+                    return told;
+                }
+            }
+        };
+        let mut told = std::pin::pin!(within("description", told));
+        loop {
+            tokio::select! {
+                told = &mut told => return told,
+                call = self.fake.any_call() => carry_out(&self.fake, &call).await,
+            }
+        }
+    }
+}
+
+fn start(bus: &PrivateBus, environment: &str) -> Child {
+    let mut command = std::process::Command::new("sh");
+    command.arg("-c").arg(format!("{environment} exec \"$0\" --config \"$1\""));
+    command.arg(env!("CARGO_BIN_EXE_raftctld")).arg(bus.directory.path().join("n1.toml"));
+    command.stdin(Stdio::null());
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).env("WATCHDOG_USEC", "500000");
+    // SAFETY: prctl(2) may be called between fork and exec.
+    unsafe {
+        let signal = nix::sys::signal::Signal::SIGKILL;
+        command.pre_exec(move || Ok(nix::sys::prctl::set_pdeathsig(signal)?));
+    }
+    Command::from(command).kill_on_drop(true).spawn().unwrap()
+}
+
+async fn carry_out(fake: &Fake, call: &Call) {
+    let job = fake.accept(call).await;
+    let is_up = call.method == "StartUnit" && call.unit == LEADER;
+    fake.end(&job, "done", if is_up { "active" } else { "inactive" }).await;
+}
+
+macro_rules! scene {
+    ($authority:expr) => {
+        match Scene::new($authority).await {
+            Some(scene) => scene,
+            None => return,
+        }
+    };
+}
+
+#[tokio::test]
+async fn a_fence_is_armed_as_long_as_the_service_manager_has_what_the_bound_counts_on() {
+    let mut scene = scene!("");
+    let client = scene.client().await;
+    let told = scene.until(&client, |told| told.fence_armed == "kill").await;
+    assert_eq!(told.warnings.len(), 1, "{:?}", told.warnings);
+    assert!(told.warnings[0].starts_with("no hardware watches PID 1"), "{:?}", told.warnings);
+    assert_eq!(told.last_fence, None);
+    scene.until(&client, |told| told.active && told.authority == "active").await;
+
+    // Somebody edits the unit while the agent runs.
+    scene.fake.edit(AGENT, |unit| unit.watchdog_usec = 3_000_000);
+    scene.fake.watched_by_hardware(Some(10_000_000));
+    scene.fake.reloading(false).await;
+    let told = scene.until(&client, |told| told.fence_armed == "none").await;
+    let expected = "the fence is not armed: raftctl@n1.service has WatchdogUSec 3000 ms, expected \
+                    at most 500 ms";
+    assert_eq!(told.warnings, [expected]);
+    scene.fake.edit(AGENT, |unit| unit.watchdog_usec = 400_000);
+    scene.fake.reloading(false).await;
+    let told = scene.until(&client, |told| told.fence_armed == "kill").await;
+    assert!(told.warnings.is_empty(), "{:?}", told.warnings);
+
+    // Through the node itself: there is nothing to take over from.
+    let Err(ClientError::Refused { name, .. }) = client.takeover(true).await else { panic!() };
+    assert_eq!(name, "NothingActive");
+    assert!(scene.agent.try_wait().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_reboot_that_was_a_fence_is_told_and_what_is_not_armed_says_why() {
+    let mut scene = scene!("on_demote_timeout = \"reboot\"\n");
+    scene.client().await;
+    scene.agent.kill().await.unwrap();
+    let (boot_id, why) = ("another boot".to_owned(), "slow".to_owned());
+    let state = scene.bus.directory.path().join("state");
+    ExpectedReboot { boot_id, when_usec: 7, why }.write(&state).unwrap();
+    scene.agent = start(&scene.bus, "");
+    let client = scene.client().await;
+    let told = scene.until(&client, |told| told.last_fence.is_some()).await;
+    let fence = told.last_fence.unwrap();
+    assert_eq!((fence.when_usec, fence.what.as_str(), fence.why.as_str()), (7, "reboot", "slow"));
+    // The drop-in for the reboot was not loaded.
+    let told = scene.until(&client, |told| told.warnings.len() > 1).await;
+    assert_eq!(told.fence_armed, "none");
+    assert!(told.warnings[0].contains("raftctl-deadline@n1.target has no JobTimeoutUSec"));
+}
+
+#[tokio::test]
+async fn a_node_that_nothing_bounds_warns() {
+    let mut scene = scene!("on_demote_timeout = \"none\"\n");
+    let client = scene.client().await;
+    let told = scene.until(&client, |told| told.active).await;
+    assert_eq!((told.fence_armed.as_str(), told.warnings.len()), ("none", 1));
+    let warning = &told.warnings[0];
+    assert!(warning.contains("on_demote_timeout is \"none\""), "{warning}");
+    assert!(warning.contains("raftctl takeover --force"), "{warning}");
+}
+
+/// As a service, which systemd says by this variable.
+#[tokio::test]
+async fn a_service_locks_its_memory_if_it_may_and_warns_if_nothing_enforces() {
+    let scene = Scene::with("enforcement = \"none\"\n", "SYSTEMD_EXEC_PID=$$").await;
+    let Some(scene) = scene else { return };
+    let client = scene.client().await;
+    let told = client.describe().await.unwrap();
+    let expected = "nothing enforces that only one host is active: [authority] enforcement is \
+                    \"none\"";
+    assert_eq!((told.fence_armed.as_str(), told.warnings), ("none", vec![expected.to_owned()]));
+
+    let about = |file| {
+        std::fs::read_to_string(format!("/proc/{}/{file}", scene.agent.id().unwrap())).unwrap()
+    };
+    let limits = about("limits");
+    let limit = limits.lines().find(|line| line.starts_with("Max locked memory")).unwrap();
+    let status = about("status");
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
+    let locked: u64 = locked.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    let is_unlimited = limit.split_whitespace().nth(3) == Some("unlimited");
+    assert_eq!(locked > 0, is_unlimited, "{limit}; {locked} kB");
+}
