@@ -264,7 +264,6 @@ impl World {
             }
             Order::Stop { number } => {
                 self.with_pid1(host, |systemd, cx| systemd.close_and_stop(process, number, cx));
-                self.start_by_hand_meanwhile(host);
                 if early {
                     for report in [Report::StopQueued { number }, Report::Stopped { number }] {
                         let id = self.hosts[host].id;

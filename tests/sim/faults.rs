@@ -100,18 +100,6 @@ impl World {
         }
     }
 
-    /// Somebody has the target started just while it stops.
-    pub(super) fn start_by_hand_meanwhile(&mut self, host: usize) {
-        let operators = self.settings.authority.is_some_and(|plan| plan.operators);
-        if !self.faults || !operators || self.rng.below(6) > 0 {
-            return;
-        }
-        let epoch = self.hosts[host].epoch;
-        let delay = self.millis(2_000);
-        let step = super::systemd::Step::Call(Call::Hand(Hand::StartTarget));
-        self.after(delay, Happening::Pid1 { host, epoch, step });
-    }
-
     /// logind says that the host is about to sleep, and waits for the agent, but not for ever.
     fn suspend(&mut self, host: usize) {
         let (id, epoch) = (self.hosts[host].id, self.hosts[host].epoch);
