@@ -617,6 +617,7 @@ impl World {
         let stops = plan.longest_demotion() * 6 + MS * 4_000;
         let deadline = began + wait + stops;
         let mut taken_over = false;
+        let mut rounds = 0;
         loop {
             let mut serving = VecDeque::new();
             for (at, host) in self.hosts.iter().enumerate() {
@@ -631,6 +632,10 @@ impl World {
             if self.now > deadline {
                 let here = self.describe();
                 return Err(format!("liveness: nobody is active in time after healing; {here}"));
+            }
+            rounds += 1;
+            if rounds % 10 == 0 {
+                self.come_back()?;
             }
             if !taken_over && self.now > began + MS * 2_000 {
                 taken_over = true;
