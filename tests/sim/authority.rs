@@ -44,7 +44,7 @@ impl World {
                 self.hosts[host].systemd.release_is_over(process);
             }
             Happening::Sleep { host, epoch } => {
-                if self.hosts[host].epoch == epoch && self.faults {
+                if self.hosts[host].epoch == epoch {
                     self.fall_asleep(host);
                 }
             }
@@ -593,7 +593,10 @@ impl World {
     pub(super) fn end_pauses(&mut self) {
         let now = self.now;
         for at in 0..self.hosts.len() {
-            self.hosts[at].frozen_until = now.min(self.hosts[at].frozen_until);
+            if self.hosts[at].is_frozen(now) {
+                self.hosts[at].frozen_until = now;
+                self.hosts[at].clock.wake(now);
+            }
             if let Some(running) = &mut self.hosts[at].running {
                 running.paused_until = Instant::default();
                 if self.settings.authority.is_some() {
@@ -614,6 +617,7 @@ impl World {
         let stops = plan.longest_demotion() * 6 + MS * 4_000;
         let deadline = began + wait + stops;
         let mut taken_over = false;
+        let mut rounds = 0;
         loop {
             let mut serving = VecDeque::new();
             for (at, host) in self.hosts.iter().enumerate() {
@@ -628,6 +632,10 @@ impl World {
             if self.now > deadline {
                 let here = self.describe();
                 return Err(format!("liveness: nobody is active in time after healing; {here}"));
+            }
+            rounds += 1;
+            if rounds % 10 == 0 {
+                self.come_back()?;
             }
             if !taken_over && self.now > began + MS * 2_000 {
                 taken_over = true;

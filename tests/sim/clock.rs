@@ -98,6 +98,13 @@ impl Clock {
     pub fn sleep(&mut self, now: Instant, time: Duration) {
         self.asleep.push((now, now + time));
     }
+
+    /// A pause or sleep that was to last longer ends now.
+    pub fn wake(&mut self, now: Instant) {
+        for (_, to) in self.paused.iter_mut().chain(&mut self.asleep) {
+            *to = now.min(*to);
+        }
+    }
 }
 
 /// How much of these times is before `now`.

@@ -104,17 +104,22 @@ impl World {
     fn suspend(&mut self, host: usize) {
         let (id, epoch) = (self.hosts[host].id, self.hosts[host].epoch);
         let process = self.process_at(host);
-        let event = Event::Suspend { before: true };
-        self.after(Duration::ZERO, Happening::Deliver { to: id, process, event });
+        if process.is_some() {
+            let event = Event::Suspend { before: true };
+            self.after(Duration::ZERO, Happening::Deliver { to: id, process, event });
+        }
         let delay = Duration::from_millis(50) + self.millis(5_000);
         self.after(delay, Happening::Sleep { host, epoch });
     }
 
     pub(super) fn fall_asleep(&mut self, host: usize) {
-        if !self.hosts[host].powered || self.hosts[host].is_frozen(self.now) {
+        if !self.hosts[host].powered {
             return;
         }
+        // In the end nobody sleeps; but the agent was told that it would.
+        let wakes = !self.faults || self.hosts[host].is_frozen(self.now);
         let time = Duration::from_millis(10) + self.millis(8_000);
+        let time = if wakes { Duration::ZERO } else { time };
         let out = self.hosts[host].systemd.occupied().is_none();
         let before = self.hosts[host].frozen_for;
         self.freeze(host, time, false);
@@ -125,8 +130,10 @@ impl World {
             self.hosts[host].frozen_for = before;
         }
         let (to, process) = (self.hosts[host].id, self.process_at(host));
-        let event = Event::Suspend { before: false };
-        self.after(time, Happening::Deliver { to, process, event });
+        if process.is_some() {
+            let event = Event::Suspend { before: false };
+            self.after(time, Happening::Deliver { to, process, event });
+        }
     }
 
     /// Something is heard again, long after it was said.

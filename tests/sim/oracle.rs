@@ -58,7 +58,8 @@ impl Oracle {
     /// what it loses in a crash never was in any log.
     pub fn new(settings: &Settings) -> Self {
         let without_vote_lease = SafetyWithoutVoteLease::new(settings.vote_lease);
-        let authority = Authority { without_vote_lease, ..Authority::default() };
+        let script_order = ScriptOrder::new(settings.nodes == 1);
+        let authority = Authority { without_vote_lease, script_order, ..Authority::default() };
         Oracle { alone: settings.nodes == 1, authority, ..Oracle::default() }
     }
 

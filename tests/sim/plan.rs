@@ -125,6 +125,8 @@ pub struct Habits {
     pub lost_signal_ppm: u64,
     /// Jobs that fail or time out.
     pub failed_job_ppm: u64,
+    /// Starts of the target by hand just while it stops.
+    pub hand_start_ppm: u64,
 }
 
 /// How clocks go wrong.
@@ -204,6 +206,7 @@ impl AuthorityPlan {
         let first = plan();
         let hosts = std::array::from_fn(|_| if unequal { plan() } else { first });
         let rough = rng.below(3) as usize;
+        let operators = rng.below(2) == 0;
         let habits = Habits {
             members: 1 + rng.below(2),
             harsh: rng.below(3) == 0,
@@ -217,6 +220,7 @@ impl AuthorityPlan {
             late_start_ppm: [0, 20_000, 200_000][rng.below(3) as usize],
             lost_signal_ppm: [0, 20_000, 100_000][rng.below(3) as usize],
             failed_job_ppm: [0, 10_000, 100_000][rng.below(3) as usize],
+            hand_start_ppm: if operators { 200_000 } else { 0 },
         };
         AuthorityPlan {
             grace: ms([50, 100][rng.below(2) as usize]),
@@ -226,7 +230,7 @@ impl AuthorityPlan {
             stall_ppm: [0, 200, 2_000][rng.below(3) as usize],
             dead_man: true,
             restore: rng.below(8) == 0,
-            operators: rng.below(2) == 0,
+            operators,
             only_crashes: false,
             disturb_ppm: 20_000,
             checks_bound: true,

@@ -464,9 +464,14 @@ impl World {
         let delay = self.micros(60);
         let host = process.map_or(self.place(to), |process| (process >> 48) as usize);
         let event = self.corrupted(to, event);
-        if let Event::Host(_) | Event::Acted { .. } | Event::Release { .. } | Event::Shutdown =
-            event
-        {
+        let frequent = matches!(
+            event,
+            Event::Message(_)
+                | Event::Persisted { .. }
+                | Event::Propose { .. }
+                | Event::Fetched { .. }
+        );
+        if !frequent {
             self.trace(host, || format!("gets {event:?}"));
         }
         let Some(running) = &mut self.hosts[host].running else { return };
@@ -855,6 +860,17 @@ impl World {
         self.run_until(self.now + self.settings.faults_for)
     }
 
+    /// Whoever was stopped meanwhile is started, and broken connections are made again.
+    pub(super) fn come_back(&mut self) -> Result<(), String> {
+        for id in self.ids() {
+            self.start(id)?;
+        }
+        if self.settings.authority.is_some() {
+            self.heal();
+        }
+        Ok(())
+    }
+
     /// The phase without: everything comes back, and the cluster must serve again in time.
     pub fn healing(&mut self) -> Result<(), String> {
         self.faults = false;
@@ -868,14 +884,17 @@ impl World {
         let slow_calls = if self.settings.authority.is_some() { 2 } else { 1 };
         for _ in 0..slow_calls {
             self.run_until(self.now + Duration::from_millis(1_600))?;
-            for id in self.ids() {
-                self.start(id)?;
-            }
+            self.come_back()?;
         }
         let began = self.now;
         let deadline = self.now + self.settings.election_min * 2 * 4 + Duration::from_secs(1);
         let deadline = deadline + self.longest_restart();
+        let mut rounds = 0;
         let probe = loop {
+            rounds += 1;
+            if self.settings.authority.is_some() && rounds % 10 == 0 {
+                self.come_back()?;
+            }
             let request = self.propose();
             self.run_until(self.now + Duration::from_millis(50))?;
             if matches!(self.answers.get(&request), Some(Answer::Applied { .. })) {

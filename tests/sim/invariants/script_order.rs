@@ -1,5 +1,8 @@
 //! Script order (DESIGN 1): on each host scripts of roles begin one after the other, in sequence;
 //! between two leader scripts there is a follower script; tokens of leader scripts rise.
+//!
+//! A cluster of one node elects itself in its first turn: after a crash whose demotion script found
+//! no time, a leader script follows a leader script.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +12,7 @@ use crate::sim::systemd::Script;
 
 #[derive(Default)]
 pub struct ScriptOrder {
+    alone: bool,
     hosts: BTreeMap<usize, Seen>,
     pub scripts: u64,
 }
@@ -22,6 +26,11 @@ struct Seen {
 }
 
 impl ScriptOrder {
+    /// `alone`: in a cluster of one node.
+    pub fn new(alone: bool) -> Self {
+        ScriptOrder { alone, ..Self::default() }
+    }
+
     /// A script begins on `host`, where so many others run.
     pub fn begins(&mut self, host: usize, script: Script, others: usize) -> Result<(), String> {
         let wrong = |what: String| Err(format!("script_order: host {host}: {what}"));
@@ -45,7 +54,7 @@ impl ScriptOrder {
             return Ok(());
         }
         let Some(token) = script.token else { return wrong("a leader without token".to_owned()) };
-        if let Some(leader) = seen.leader {
+        if let Some(leader) = seen.leader.filter(|_| !self.alone) {
             return wrong(format!("leader {token} after leader {leader}"));
         }
         if seen.newest.is_some_and(|newest| token <= newest) {

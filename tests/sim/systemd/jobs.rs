@@ -30,9 +30,14 @@ impl Systemd {
             return self.report(process, report, cx);
         }
         self.install(Kind::Stop, Some((process, number)), cx);
+        let serial = self.serial;
+        if cx.rng.chance_ppm(self.habits.hand_start_ppm) {
+            let delay = cx.below(self.plan.demote_timeout);
+            cx.later(delay, Step::Call(Call::Hand(Hand::StartTarget)));
+        }
         if cx.rng.chance_ppm(self.habits.failed_job_ppm) {
             let delay = cx.below(MS * 500);
-            cx.later(delay, Step::JobTimeout { serial: self.serial });
+            cx.later(delay, Step::JobTimeout { serial });
         }
     }
 

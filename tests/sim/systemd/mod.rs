@@ -460,6 +460,10 @@ impl Systemd {
             self.install(Kind::Stop, None, cx);
         }
         self.helper = Some(Helper::new(process, cx.boot));
+        if cx.rng.chance_ppm(self.habits.hand_start_ppm) {
+            let delay = cx.below(MS * 1_500);
+            cx.later(delay, Step::Call(Call::Hand(Hand::StartTarget)));
+        }
         let delay = MS + cx.below(MS * 10);
         cx.later(delay, Step::Helper);
     }
