@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::cgroup;
 use super::gate::{FENCE_AT_FILE, GATE_FILE, MARK_FILE};
 use super::host::HostSettings;
-use super::manager::{Changes, Finished, ManagerError, Mode, SystemdManager};
+use super::manager::{Changes, Finished, Listed, ManagerError, Mode, SystemdManager};
 use super::members::{self, Seen};
 use super::names;
 use super::target::Target;
@@ -95,7 +95,9 @@ impl Remains {
         }
     }
 
-    /// Waits until [`Remains::up`] is empty; `say` is told whenever it says something else.
+    /// Waits until [`Remains::up`] is empty; `say` is told whenever it says something else. Has the
+    /// target stopped again and again: a start by hand replaces the stop job that the agent's end
+    /// has caused, and would be carried out, without a look at the gate, when the agent is back.
     pub async fn down(&mut self, mut say: impl FnMut(&[String])) {
         let mut said = Vec::new();
         loop {
@@ -103,11 +105,26 @@ impl Remains {
             if up.is_empty() {
                 return;
             }
+            self.stop_target().await;
             if up != said {
                 say(&up);
                 said = up;
             }
             self.changes.next(limits::AFTER_POLL).await;
+        }
+    }
+
+    /// Has the target stopped, unless it is down or a stop job for it is queued.
+    async fn stop_target(&self) {
+        let Ok(listed) = self.manager.loaded(&[&self.leader]).await else { return };
+        let stops = |unit: &Listed| {
+            unit.job == "stop" || (unit.active == "inactive" && unit.job.is_empty())
+        };
+        if listed.iter().all(stops) {
+            return;
+        }
+        if let Err(error) = self.manager.stop_unit(&self.leader, Mode::Replace).await {
+            tracing::warn!("cannot stop {}: {error}, ignoring", self.leader);
         }
     }
 

@@ -8,7 +8,7 @@ use raftctl::storage::{StateDir, StateDirError};
 
 use super::scene;
 use super::support::*;
-use super::systemd_support::{FENCE, LEADER, MEMBER, Unit, within};
+use super::systemd_support::{LEADER, MEMBER, Unit, within};
 
 /// Short enough for a test, long enough for a loaded machine to start a fence in.
 const SHORT: &str = "[authority]\ndemote_timeout = \"600ms\"\n";
@@ -112,7 +112,7 @@ async fn it_is_said_until_there_is_a_leader() {
 async fn what_does_not_stop_is_fenced_and_then_released() {
     let mut scene = scene!(SHORT);
     let task = scene.release();
-    let call = scene.fake.expect("StartUnit", FENCE, "replace").await;
+    let call = scene.fenced().await;
     assert!(scene.announcements().is_empty());
     let job = scene.fake.accept(&call).await;
     scene.stop_target().await;
@@ -127,7 +127,7 @@ async fn the_fence_is_due_when_the_agent_said_it_would_be() {
         let mut scene = scene!(LONG);
         std::fs::write(scene.path("fence-at"), time).unwrap();
         let task = scene.release();
-        let call = scene.fake.expect("StartUnit", FENCE, "replace").await;
+        let call = scene.fenced().await;
         scene.fake.accept(&call).await;
         scene.stop_target().await;
         assert_eq!(end(task).await.unwrap(), Outcome::Released(n3()));
@@ -140,7 +140,7 @@ async fn what_never_stops_is_never_announced() {
     scene.stop_target().await;
     scene.populate(MEMBER, true);
     let task = scene.release();
-    let call = scene.fake.expect("StartUnit", FENCE, "replace").await;
+    let call = scene.fenced().await;
     scene.fake.accept(&call).await;
     let error = end(task).await.unwrap_err().to_string();
     assert!(error.contains("web.service left processes in /system.slice/web.service"), "{error}");
@@ -152,7 +152,9 @@ async fn what_never_stops_is_never_announced() {
 async fn nothing_is_fenced_where_that_is_not_wanted() {
     let mut scene =
         scene!("[authority]\ndemote_timeout = \"500ms\"\non_demote_timeout = \"none\"\n");
-    let error = end(scene.release()).await.unwrap_err();
+    let task = scene.release();
+    scene.target_is_stopped().await;
+    let error = end(task).await.unwrap_err();
     assert!(matches!(error, ReleaseError::StillUp { .. }), "{error}");
     scene.fake.assert_quiet();
     assert!(scene.announcements().is_empty());
@@ -240,7 +242,7 @@ async fn without_a_disk_everything_stops_and_is_fenced() {
     let mut scene = scene!(SHORT);
     std::fs::remove_dir_all(&scene.config.node.state_directory).unwrap();
     let task = scene.release();
-    let call = scene.fake.expect("StartUnit", FENCE, "replace").await;
+    let call = scene.fenced().await;
     scene.fake.accept(&call).await;
     assert!(!scene.path("active").exists(), "the gate is closed");
     scene.stop_target().await;

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::systemd_support::{Fake, LEADER, MEMBER, PrivateBus, Unit, within};
+use crate::systemd_support::{Call, FENCE, Fake, LEADER, MEMBER, PrivateBus, Unit, within};
 
 /// The run that has ended.
 pub const RUN: Invocation = Invocation([7; 16]);
@@ -129,10 +129,32 @@ impl After {
         tokio::spawn(async move { release(&config, host, RUN).await })
     }
 
+    /// Waits until the target is to be stopped, and queues the job, which does not end.
+    pub async fn target_is_stopped(&mut self) {
+        let call = self.fake.expect("StopUnit", LEADER, "replace").await;
+        self.fake.accept(&call).await;
+    }
+
+    /// The call that starts the fence. The target may be ordered to stop before or beside it.
+    pub async fn fenced(&mut self) -> Call {
+        loop {
+            let call = self.fake.call().await;
+            match (call.method.as_str(), call.unit.as_str()) {
+                ("StartUnit", FENCE) => return call,
+                ("StopUnit", LEADER) => drop(self.fake.accept(&call).await),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// Target and member stop, and it is announced.
     pub async fn stop_target(&self) {
         self.fake.edit(MEMBER, |unit| unit.active = "inactive");
-        self.fake.change(LEADER, |unit| unit.active = "inactive").await;
+        let inactive = |unit: &mut Unit| {
+            unit.active = "inactive";
+            unit.job = None;
+        };
+        self.fake.change(LEADER, inactive).await;
     }
 
     /// Waits until the members have been asked.

@@ -48,7 +48,10 @@ impl Authority {
             Phase::Waiting | Phase::Settling => self.planned && holds,
             Phase::Unknown | Phase::Idle | Phase::Releasing => false,
         };
-        let wanted = wanted.then(|| self.lease_end() + self.timing.grace);
+        let wanted = wanted.then(|| {
+            let end = self.lease_end() + self.timing.grace;
+            self.acknowledge_by.map_or(end, |by| by.max(end))
+        });
         if wanted != self.dead_man {
             self.dead_man = wanted;
             self.order(wanted.map_or(Order::DisarmDeadMan, |at| Order::ArmDeadMan { at }), orders);

@@ -73,6 +73,8 @@ pub struct Authority {
     pub(super) acted: u64,
     pub(super) dead_man: Option<Instant>,
     pub(super) fence_told: Option<Instant>,
+    /// A stop that is ordered again has to be acknowledged by then: the lease is long over.
+    pub(super) acknowledge_by: Option<Instant>,
     /// The record of another run, and since when an elected leader of a later term is known.
     pub(super) superseded: Option<(Token, Reading)>,
     deadline: Option<Instant>,
@@ -105,6 +107,7 @@ impl Authority {
             acted: 0,
             dead_man: None,
             fence_told: None,
+            acknowledge_by: None,
             superseded: None,
             deadline: Some(Instant::default()),
         }
@@ -284,7 +287,7 @@ impl Authority {
         if signal == Signal::StopFailed {
             self.stop_again_at = Some(view.now.boot + limits::STOP_AGAIN_AFTER);
         }
-        if from != rule.to {
+        if from != rule.to && (from, signal) != (Phase::Waiting, Signal::Retry) {
             self.entered(from, signal, view, holds);
         }
         for act in rule.acts {
@@ -305,7 +308,9 @@ impl Authority {
                 self.step_down |= view.leads && !holds;
                 self.promotion_failed |= from == Phase::Starting && signal != Signal::Unentitled;
             }
+            Phase::Waiting => self.acknowledge_by = None,
             Phase::Settling => {
+                self.acknowledge_by = None;
                 self.scripts = None;
                 self.stop_again_at = None;
             }
@@ -316,7 +321,7 @@ impl Authority {
                 self.planned = false;
                 self.fenced_at = None;
             }
-            Phase::Unknown | Phase::Waiting | Phase::Releasing => {}
+            Phase::Unknown | Phase::Releasing => {}
         }
     }
 
@@ -330,7 +335,9 @@ impl Authority {
             }
             Act::Stop => {
                 self.number += 1;
-                self.stop_again_at = None;
+                if self.stop_again_at.take().is_some() && self.phase == Phase::Stopping {
+                    self.acknowledge_by = Some(view.now.boot + self.timing.grace);
+                }
                 // What answered the order before is of no interest.
                 self.signals.clear();
                 self.order(Order::Stop { number: self.number }, orders);

@@ -94,7 +94,7 @@ pub const TABLE: &[Rule] = &[
     rule(Waiting,   Stopped,     Settling,  NOTHING, "target and members are proven inactive"),
     rule(Waiting,   StopFailed,  Waiting,   NOTHING, "tried again after a pause, by Retry"),
     rule(Waiting,   Down,        Waiting,   NOTHING, "on its way down already, or not up"),
-    rule(Waiting,   Retry,       Waiting,   STOP,    "the job failed or something still runs"),
+    rule(Waiting,   Retry,       Stopping,  STOP,    "the job failed or something still runs"),
     rule(Waiting,   FenceDue,    Waiting,   FENCE,   "no time left for a clean stop"),
     rule(Waiting,   Quiet,       Waiting,   NOTHING, "scripts do not decide here"),
     rule(Waiting,   Owing,       Waiting,   NOTHING, "comes later"),

@@ -21,7 +21,9 @@ fn a_demotion_once_begun_is_never_taken_back() {
     for rule in pairs().filter(|rule| begun.contains(&rule.from)) {
         assert!(!matches!(rule.to, Phase::Starting | Phase::Active), "{rule:?}");
         let order = |phase| Phase::ALL.iter().position(|p| *p == phase);
-        let forward = rule.to == Phase::Idle || order(rule.to) >= order(rule.from);
+        // A stop that failed is ordered again, and has to be acknowledged again.
+        let again = (rule.from, rule.to) == (Phase::Waiting, Phase::Stopping);
+        let forward = again || rule.to == Phase::Idle || order(rule.to) >= order(rule.from);
         assert!(forward, "{rule:?}");
     }
 }
@@ -461,4 +463,19 @@ fn random_histories_start_only_under_a_lease_and_release_only_after_proof() {
             assert!(!over || proven, "{:?} without proof", fixture.phase());
         }
     }
+}
+
+#[test]
+fn rule_6_a_stop_ordered_again_is_guarded_again() {
+    let mut fixture = Fixture::active();
+    let number = stop_of(&fixture.pass(200)).expect("the lease is over");
+    fixture.report(Report::StopQueued { number });
+    fixture.report(Report::StopFailed { number });
+    let orders = fixture.pass(50);
+    let again = stop_of(&orders).expect("ordered again");
+    let by = fixture.now.boot + Duration::from_millis(100);
+    assert_eq!(armed(&orders), Some(by), "somebody may have cancelled the job: {orders:?}");
+    assert!(fixture.authority.ping_until().is_some_and(|until| until < fixture.now.boot));
+    let orders = fixture.report(Report::StopQueued { number: again });
+    assert!(orders.contains(&Order::DisarmDeadMan), "{orders:?}");
 }
