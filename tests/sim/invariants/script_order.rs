@@ -48,6 +48,7 @@ impl ScriptOrder {
         if !script.leader {
             if let Some(leader) = seen.leader.take()
                 && script.token != Some(leader)
+                && !self.alone
             {
                 return wrong(format!("{script:?} ends leader {leader}"));
             }
