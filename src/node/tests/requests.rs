@@ -199,3 +199,35 @@ fn a_lost_connection_alone_starts_nothing() {
     let effects = fixture.settle([Event::Silent { peer: NodeId(1) }]);
     assert_eq!(sent(&effects), [Kind::PreVote, Kind::PreVote]);
 }
+
+/// DESIGN 5.8: authority survives a stalled disk; after a second it is handed over, and the
+/// followers alone commit the release.
+#[test]
+fn a_leader_whose_disk_stalls_hands_over() {
+    let mut fixture = Fixture::new(1, 3);
+    fixture.lead();
+    let begun = fixture.now;
+    let mut left = Vec::new();
+    let mut effects = fixture.turn([propose(1)]);
+    while !left.contains(&Kind::TimeoutNow) {
+        assert!(fixture.now - begun < Duration::from_secs(2), "{left:?}");
+        let early = fixture.now - begun < limits::DISK_STALL;
+        assert_eq!(fixture.node.status().active, early, "at {}", fixture.now);
+        left = sent(&effects);
+        // The followers answer everything; the disk nothing.
+        let position = fixture.node.replica().position();
+        let mut answers = Vec::new();
+        for round in std::mem::take(&mut fixture.rounds) {
+            let answer = of(Kind::HeartbeatResponse, round.to, 1, position.term);
+            answers.push(Event::Message(Message { context: round.context, ..answer }));
+        }
+        for peer in [2, 3] {
+            let answer = of(Kind::AppendResponse, peer, 1, position.term);
+            answers.push(Event::Message(Message { index: position.last, ..answer }));
+        }
+        effects = fixture.turn(answers);
+        left.extend(sent(&effects));
+        fixture.now += Duration::from_millis(20);
+        effects = fixture.turn([]);
+    }
+}
