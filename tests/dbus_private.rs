@@ -225,6 +225,7 @@ async fn what_is_known_of_the_host_is_told_and_announced() {
         fence_armed: OnDemoteTimeout::Reboot,
         last_fence: Some(fence),
         warnings: vec!["no hardware watches PID 1".to_owned()],
+        ..HostStatus::default()
     };
     node.on_host(|known| *known = host.clone());
     let changed = properties_changed(&next(&mut stream).await);

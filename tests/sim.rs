@@ -268,12 +268,13 @@ fn a_ping_after_expiry_is_caught() {
     is_caught(Mutation::PingAfterExpiry, "active_within_bound", &["one_active_node"]);
 }
 
+/// Releases of earlier runs, which somebody may wait for, are lost by it.
 #[test]
 fn a_release_by_an_older_invocation_is_caught() {
     is_caught(
         Mutation::ReleaseByOlderInvocation,
         "release_names_dead_invocation",
-        &["released_only_after_stopped", "one_active_node"],
+        &["released_only_after_stopped", "one_active_node", "liveness"],
     );
 }
 

@@ -295,6 +295,7 @@ mod tests {
             term: 1,
             token: None,
             leader: None,
+            paused: false,
             commit_index: 0,
             applied_index: 0,
             members: Vec::new(),

@@ -27,7 +27,7 @@ use crate::limits;
 use crate::node::disk::DiskWorker;
 use crate::node::driver::{Driver, Surfaces};
 use crate::node::event::Consequence;
-use crate::node::handle::NodeHandle;
+use crate::node::handle::{HostRequest, NodeHandle};
 use crate::node::machine::ClusterMachine;
 use crate::node::status::{HostStatus, NodeStatus};
 use crate::node::{Member, Node, NodeConfig, clock, recover};
@@ -229,7 +229,8 @@ pub(super) fn serve(
         let scripts = Arc::new(events::start(scripts_config(config, &running))?);
         host::follow_scripts(scripts.over(), outside.clone());
         let (publish, known) = watch::channel(Arc::new(HostStatus::default()));
-        let surfaces = surfaces(Arc::clone(&scripts), host::orders(on_host), pinger, known);
+        let (asked, _host_requests) = mpsc::channel(limits::DRIVER_REQUESTS);
+        let surfaces = surfaces(Arc::clone(&scripts), host::orders(on_host), pinger, known, asked);
         let driver = Driver::new(node, worker, transport, peers, reports, surfaces);
         let (driver, handle) = driver.map_err(SetupError::System)?;
         if has_host {
@@ -310,8 +311,10 @@ fn surfaces(
     order: OrderSink,
     mut pinger: Pinger,
     host: watch::Receiver<Arc<HostStatus>>,
+    host_requests: mpsc::Sender<HostRequest>,
 ) -> Surfaces {
     Surfaces {
+        host_requests,
         order,
         act: Box::new(move |consequence, status| {
             scripts.submit(occurrence(consequence, status));

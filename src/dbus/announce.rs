@@ -98,6 +98,7 @@ impl Announcer {
                 let (old, new) = (self.name_of(*old), self.name_of(*new));
                 NodeObject::signal_leader(emitter, &old, &new, *term).await
             }
+            Change::Quorum { .. } | Change::Paused { .. } => Ok(()),
         }
     }
 

@@ -5,7 +5,7 @@
 //! leader that may not be active in its term hands over, and steps down if it cannot.
 
 use crate::consensus::RaftRole;
-use crate::core::authority::{Phase, View};
+use crate::core::authority::{Lease, Phase, View};
 use crate::core::command::{Activate, Body, Command, Expired, Release};
 use crate::core::secret::release_secret;
 use crate::core::state::{Activation, hash_of};
@@ -30,6 +30,8 @@ pub(super) struct Duties {
     pub hold_off: Option<Instant>,
     /// The host is about to suspend.
     pub suspended: bool,
+    /// The host may not be active, for reasons of its own.
+    pub unfit: bool,
     /// Number of the last consequence.
     pub acts: u64,
     /// In which term this node leads, and since when without being active.
@@ -42,6 +44,11 @@ impl<M: StateMachine> Node<M> {
     /// Until when the watchdog may be pinged; `None`: as long as the loop runs.
     pub fn ping_until(&self) -> Option<Instant> {
         self.authority.ping_until()
+    }
+
+    /// The newest confirmed lease of this run, over or not.
+    pub fn lease(&self) -> Option<Lease> {
+        self.authority.lease()
     }
 
     pub(super) fn leads(&self) -> bool {
@@ -89,6 +96,7 @@ impl<M: StateMachine> Node<M> {
     pub(super) fn authority_turn(&mut self, now: Reading, effects: &mut Vec<Effect>) {
         let leaving = self.stopping
             || self.duty.suspended
+            || self.duty.unfit
             || self.transfer.is_some()
             || self.disk_stalls(now.boot);
         self.authority.leave(leaving);
@@ -114,7 +122,7 @@ impl<M: StateMachine> Node<M> {
         }
         let held_off = self.duty.hold_off.is_some_and(|until| now.boot < until);
         let down = self.authority.phase().is_down();
-        self.replica.set_eligible(down && !held_off && !self.duty.suspended);
+        self.replica.set_eligible(down && !held_off && !self.duty.suspended && !self.duty.unfit);
     }
 
     /// This node shall not lead for two rounds of elections.
@@ -209,7 +217,8 @@ impl<M: StateMachine> Node<M> {
             && !self.authority.is_barred(term)
             && self.duty.hold_off.is_none_or(|until| self.now >= until)
             && self.transfer.is_none()
-            && !self.duty.suspended;
+            && !self.duty.suspended
+            && !self.duty.unfit;
         if !newest_over && self.bound_passed {
             let token = record.map_or(0, |a| a.token().0);
             due.push(Body::Expired(Expired { token, forced: false }));

@@ -11,7 +11,8 @@ use super::clock;
 use super::disk::{DiskRequest, DiskWorker, StateKeeper};
 use super::disk_thread::{self, Disk, Fatal};
 use super::event::{Answer, Consequence, Effect, Event, RequestId};
-use super::handle::{NodeHandle, RemoteStatusError, Request, TakeoverError, TransferError};
+use super::handle::{HostRequest, NodeHandle, PauseError, RemoteStatusError, Request};
+use super::handle::{TakeoverError, TransferError};
 use super::machine::StateMachine;
 use super::node::Node;
 use super::status::{Change, HostStatus, NodeStatus};
@@ -38,6 +39,8 @@ pub struct Surfaces {
     pub describe: fn(&NodeStatus, &HostStatus) -> String,
     /// What is known of the host; others find out and publish it.
     pub host: watch::Receiver<Arc<HostStatus>>,
+    /// Where requests about the standing of this host go.
+    pub host_requests: mpsc::Sender<HostRequest>,
     /// Carries out an order to the host, or hands it on.
     pub order: Box<dyn FnMut(Order) + Send>,
     /// Tells the supervisor that the loop runs.
@@ -62,6 +65,7 @@ pub struct Driver<M> {
     next_request: u64,
     transfers: BTreeMap<RequestId, oneshot::Sender<Result<NodeName, TransferError>>>,
     takeovers: BTreeMap<RequestId, oneshot::Sender<Result<Token, TakeoverError>>>,
+    pauses: BTreeMap<RequestId, oneshot::Sender<Result<(), PauseError>>>,
     remote: BTreeMap<u64, Remote>,
     announcements: BTreeMap<RequestId, AnnouncementReply>,
     next_ping: Option<Instant>,
@@ -95,8 +99,8 @@ impl<M: StateMachine> Driver<M> {
         let (to_driver, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let (status, status_reader) = watch::channel(Arc::new(node.status().clone()));
         let changes = broadcast::Sender::new(limits::CHANGE_BACKLOG);
-        let handle =
-            NodeHandle::new(to_driver, status_reader, changes.clone(), surfaces.host.clone());
+        let (known, asked) = (surfaces.host.clone(), surfaces.host_requests.clone());
+        let handle = NodeHandle::new(to_driver, status_reader, changes.clone(), known, asked);
         let driver = Driver {
             node,
             transport,
@@ -111,6 +115,7 @@ impl<M: StateMachine> Driver<M> {
             next_request: 0,
             transfers: BTreeMap::new(),
             takeovers: BTreeMap::new(),
+            pauses: BTreeMap::new(),
             remote: BTreeMap::new(),
             announcements: BTreeMap::new(),
             next_ping: None,
@@ -227,6 +232,11 @@ impl<M: StateMachine> Driver<M> {
                 self.takeovers.insert(request, reply);
                 self.handle(Event::Takeover { request }, effects);
             }
+            Request::Pause { on, force, reply } => {
+                let request = RequestId(self.fresh_number());
+                self.pauses.insert(request, reply);
+                self.handle(Event::Pause { request, on, force }, effects);
+            }
             Request::RemoteStatus { of, reply } => self.ask_remote(of, reply),
             Request::Shutdown => self.handle(Event::Shutdown, effects),
         }
@@ -326,6 +336,11 @@ impl<M: StateMachine> Driver<M> {
                     let _ = reply.send(result);
                 }
             }
+            Answer::Paused(result) => {
+                if let Some(reply) = self.pauses.remove(&request) {
+                    let _ = reply.send(result);
+                }
+            }
             Answer::Release(outcome) => {
                 if let Some(reply) = self.announcements.remove(&request) {
                     reply.send(outcome);
@@ -357,5 +372,9 @@ fn log_change(change: &Change, status: &NodeStatus) {
                 None => tracing::info!(%node, term, "no leader known"),
             }
         }
+        Change::Quorum { has: true, term } => tracing::info!(%node, term, "quorum regained"),
+        Change::Quorum { has: false, term } => tracing::warn!(%node, term, "quorum lost"),
+        Change::Paused { paused: true, term } => tracing::warn!(%node, term, "cluster paused"),
+        Change::Paused { paused: false, term } => tracing::info!(%node, term, "cluster resumed"),
     }
 }

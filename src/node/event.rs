@@ -14,7 +14,7 @@ use crate::transport::Known;
 
 pub use crate::core::release::ReleaseOutcome;
 
-use super::handle::{TakeoverError, TransferError};
+use super::handle::{PauseError, TakeoverError, TransferError};
 use super::status::{Change, NodeStatus};
 
 /// Names a request whose answer is an [`Effect::Answer`]; chosen by the driver.
@@ -100,6 +100,20 @@ pub enum Event {
         /// Whether it is about to.
         before: bool,
     },
+    /// Whether this host may be active changed. Where nothing says so, it may.
+    Eligible {
+        /// Whether it may.
+        eligible: bool,
+    },
+    /// An operator pauses the cluster, or lets it go on.
+    Pause {
+        /// Names the answer.
+        request: RequestId,
+        /// Whether to pause.
+        on: bool,
+        /// Resume without the active node's word.
+        force: bool,
+    },
     /// An operator takes the responsibility: what is active elsewhere has stopped.
     Takeover {
         /// Names the answer.
@@ -128,6 +142,8 @@ pub enum Answer {
     Release(ReleaseOutcome),
     /// Result of a takeover: the token it declared over, or why not.
     TakenOver(Result<Token, TakeoverError>),
+    /// Result of a pause or resumption.
+    Paused(Result<(), PauseError>),
 }
 
 /// Something to do on the host because of a role change, with what it needs to know.

@@ -29,8 +29,74 @@ pub enum Request {
         /// Answered with the token of that activation.
         reply: oneshot::Sender<Result<Token, TakeoverError>>,
     },
+    /// Pause the cluster, or let it go on.
+    Pause {
+        /// Whether to pause.
+        on: bool,
+        /// Resume although the active node cannot say that it is guarded again.
+        force: bool,
+        /// Answered when it is committed.
+        reply: oneshot::Sender<Result<(), PauseError>>,
+    },
     /// Hand over leadership if held, then stop.
     Shutdown,
+}
+
+/// A request to whoever looks after the standing of this host, with the place for the answer.
+#[derive(Debug)]
+pub enum HostRequest {
+    /// Take the host out of service, or put it back. Kept across restarts.
+    Maintenance {
+        /// Whether it is out of service.
+        on: bool,
+        /// Answered when it is on disk. What runs is handed over after that.
+        reply: oneshot::Sender<Result<(), HostRequestError>>,
+    },
+    /// Forget failures of members, and with them a hold-down.
+    ClearFailures {
+        /// Answered when it is on disk.
+        reply: oneshot::Sender<Result<(), HostRequestError>>,
+    },
+}
+
+/// Why the standing of this host was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HostRequestError {
+    /// It cannot be written down.
+    #[error("cannot write it down: {reason}")]
+    Disk {
+        /// What the system said.
+        reason: String,
+    },
+    /// The node is stopping.
+    #[error("this node is stopping")]
+    Stopping,
+}
+
+/// Why the cluster was neither paused nor resumed. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PauseError {
+    /// Only the leader can do it.
+    #[error("this node is not the leader; the leader is {}", or_unknown(leader))]
+    NotLeader {
+        /// Name of the leader, if known.
+        leader: Option<String>,
+    },
+    /// Another node is active: it has to say that it is guarded again.
+    #[error("node {node:?} is active and has to resume; expected this on that node")]
+    ActiveElsewhere {
+        /// The active node.
+        node: String,
+    },
+    /// It cannot be written down now.
+    #[error("the leader cannot record it now: {reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The node is stopping.
+    #[error("this node is stopping")]
+    Stopping,
 }
 
 /// Why leadership was not transferred. Nothing was changed.
@@ -133,6 +199,7 @@ pub struct NodeHandle {
     status: watch::Receiver<Arc<NodeStatus>>,
     changes: broadcast::Sender<Change>,
     host: watch::Receiver<Arc<HostStatus>>,
+    host_requests: mpsc::Sender<HostRequest>,
 }
 
 impl NodeHandle {
@@ -142,8 +209,9 @@ impl NodeHandle {
         status: watch::Receiver<Arc<NodeStatus>>,
         changes: broadcast::Sender<Change>,
         host: watch::Receiver<Arc<HostStatus>>,
+        host_requests: mpsc::Sender<HostRequest>,
     ) -> Self {
-        NodeHandle { requests, status, changes, host }
+        NodeHandle { requests, status, changes, host, host_requests }
     }
 
     /// The status now.
@@ -188,6 +256,37 @@ impl NodeHandle {
         let sent = self.requests.send(Request::Takeover { reply }).await;
         sent.map_err(|_| TakeoverError::Stopping)?;
         answer.await.unwrap_or(Err(TakeoverError::Stopping))
+    }
+
+    /// Pauses the cluster, or lets it go on; `force` only with the latter, and only for an operator
+    /// who knows that what was active no longer is.
+    pub async fn pause(&self, on: bool, force: bool) -> Result<(), PauseError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.requests.send(Request::Pause { on, force, reply }).await;
+        sent.map_err(|_| PauseError::Stopping)?;
+        answer.await.unwrap_or(Err(PauseError::Stopping))
+    }
+
+    /// Takes this host out of service, or puts it back.
+    pub async fn maintenance(&self, on: bool) -> Result<(), HostRequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask_host(HostRequest::Maintenance { on, reply }, answer).await
+    }
+
+    /// Forgets failures of members of this host's targets, and ends a hold-down.
+    pub async fn clear_failures(&self) -> Result<(), HostRequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask_host(HostRequest::ClearFailures { reply }, answer).await
+    }
+
+    async fn ask_host(
+        &self,
+        request: HostRequest,
+        answer: oneshot::Receiver<Result<(), HostRequestError>>,
+    ) -> Result<(), HostRequestError> {
+        let sent = self.host_requests.send(request).await;
+        sent.map_err(|_| HostRequestError::Stopping)?;
+        answer.await.unwrap_or(Err(HostRequestError::Stopping))
     }
 
     /// Asks member `of` for its own status, within `limits::REMOTE_STATUS_TIMEOUT`.

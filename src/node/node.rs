@@ -20,6 +20,7 @@ use crate::transport::Known;
 use super::authority::Duties;
 use super::event::{Answer, Effect, Event, RequestId};
 use super::flush::Flush;
+use super::handle::PauseError;
 use super::machine::StateMachine;
 use super::publish::Published;
 use super::transfer::Transfer;
@@ -216,6 +217,12 @@ impl<M: StateMachine> Node<M> {
             }
             Event::Suspend { before } => self.duty.suspended = before,
             Event::Takeover { request } => self.take_over(request, effects),
+            Event::Eligible { eligible } => self.duty.unfit = !eligible,
+            Event::Pause { request, .. } => {
+                let reason = "this version cannot pause a cluster".to_owned();
+                let answer = Answer::Paused(Err(PauseError::Refused { reason }));
+                effects.push(Effect::Answer { request, answer });
+            }
         }
     }
 

@@ -36,6 +36,8 @@ impl Published {
             kind: MemberKind::Voter,
             connected: m.id == config.id,
             matched: None,
+            eligible: None,
+            priority: None,
         };
         let own = config.members.iter().find(|m| m.id == config.id);
         let status = NodeStatus {
@@ -49,6 +51,7 @@ impl Published {
             term: position.term,
             token: machine.cluster().activation().map(|a| a.token()),
             leader: None,
+            paused: false,
             commit_index: position.commit,
             applied_index: applied,
             members: config.members.iter().map(member).collect(),

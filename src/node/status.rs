@@ -49,6 +49,10 @@ pub struct MemberStatus {
     pub connected: bool,
     /// On the leader: last log index known to be replicated there. `None` elsewhere.
     pub matched: Option<Index>,
+    /// Whether it may be active, as it says itself; `None` if that is not known here.
+    pub eligible: Option<bool>,
+    /// How much it should be preferred, as it says itself; `None` if that is not known here.
+    pub priority: Option<u32>,
 }
 
 /// The state of this node at one moment.
@@ -74,6 +78,8 @@ pub struct NodeStatus {
     pub token: Option<Token>,
     /// The leader of the current term, if known.
     pub leader: Option<NodeId>,
+    /// Whether the cluster is paused: what is active stays, nothing becomes active.
+    pub paused: bool,
     /// Commit index.
     pub commit_index: Index,
     /// Last applied index.
@@ -99,13 +105,44 @@ pub struct HostStatus {
     pub last_fence: Option<LastFence>,
     /// What an operator should put right, as sentences without a full stop.
     pub warnings: Vec<String>,
+    /// Whether an operator has taken this host out of service.
+    pub maintenance: bool,
+    /// Why this host may not be active, as phrases ("maintenance", "unit nginx.service is
+    /// failed"); empty: it may.
+    pub ineligible: Vec<String>,
+    /// Until when failures of members keep this host from being active, in microseconds since
+    /// 1970; `None`: they do not.
+    pub held_down_until_usec: Option<u64>,
+    /// The units that join the leader or the follower target of this host, sorted by name.
+    pub units: Vec<UnitStatus>,
+}
+
+/// One unit that joins a target of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it joins the leader target; else the follower target.
+    pub on_leader: bool,
+    /// `ActiveState` of the service manager.
+    pub state: String,
+    /// Failures that count within the window.
+    pub failures: u32,
 }
 
 impl Default for HostStatus {
     /// Nothing is known yet.
     fn default() -> HostStatus {
         let fence_armed = OnDemoteTimeout::None;
-        HostStatus { fence_armed, last_fence: None, warnings: Vec::new() }
+        HostStatus {
+            fence_armed,
+            last_fence: None,
+            warnings: Vec::new(),
+            maintenance: false,
+            ineligible: Vec::new(),
+            held_down_until_usec: None,
+            units: Vec::new(),
+        }
     }
 }
 
@@ -144,6 +181,21 @@ pub enum Change {
         old: Option<NodeId>,
         /// Leader now.
         new: Option<NodeId>,
+        /// Term now.
+        term: Term,
+    },
+    /// Whether this node hears a quorum changed: as leader, that a quorum answers; as follower,
+    /// that there is a leader.
+    Quorum {
+        /// Whether it does now.
+        has: bool,
+        /// Term now.
+        term: Term,
+    },
+    /// The cluster was paused, or goes on.
+    Paused {
+        /// Whether it is paused now.
+        paused: bool,
         /// Term now.
         term: Term,
     },

@@ -11,7 +11,7 @@ use raftctl::core::{ClusterId, NodeId, NodeName, Token};
 use raftctl::dbus::describe::Describe;
 use raftctl::dbus::private;
 use raftctl::limits;
-use raftctl::node::handle::{NodeHandle, Request};
+use raftctl::node::handle::{HostRequest, NodeHandle, Request};
 use raftctl::node::status::{Change, HostStatus, MemberStatus, NodeStatus, Role};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -25,6 +25,7 @@ pub struct FakeNode {
     pub status: watch::Sender<Arc<NodeStatus>>,
     pub changes: broadcast::Sender<Change>,
     pub host: watch::Sender<Arc<HostStatus>>,
+    pub host_requests: mpsc::Receiver<HostRequest>,
 }
 
 impl FakeNode {
@@ -33,8 +34,10 @@ impl FakeNode {
         let (status, status_receiver) = watch::channel(Arc::new(status));
         let (changes, _) = broadcast::channel(limits::CHANGE_BACKLOG);
         let (host, known) = watch::channel(Arc::default());
-        let handle = NodeHandle::new(request_sender, status_receiver, changes.clone(), known);
-        FakeNode { handle, requests, status, changes, host }
+        let (asked, host_requests) = mpsc::channel(limits::DRIVER_REQUESTS);
+        let handle =
+            NodeHandle::new(request_sender, status_receiver, changes.clone(), known, asked);
+        FakeNode { handle, requests, status, changes, host, host_requests }
     }
 
     /// Changes the status as the driver does: the status first, the change after it.
@@ -73,6 +76,8 @@ pub fn leader_of_three() -> NodeStatus {
         kind: MemberKind::Voter,
         connected: id != 3,
         matched: Some(40 + id),
+        eligible: Some(true),
+        priority: Some(100),
     };
     NodeStatus {
         name: name("n1"),
@@ -84,6 +89,7 @@ pub fn leader_of_three() -> NodeStatus {
         term: 7,
         token: Some(Token(42)),
         leader: Some(NodeId(1)),
+        paused: false,
         commit_index: 43,
         phase: raftctl::core::authority::Phase::Active,
         applied_index: 42,

@@ -293,6 +293,7 @@ fn answer_text(answer: &Answer) -> String {
         Answer::Transferred(Err(error)) => error.to_string(),
         Answer::Release(outcome) => format!("{outcome:?}"),
         Answer::TakenOver(result) => format!("{result:?}"),
+        Answer::Paused(result) => format!("{result:?}"),
     }
 }
 

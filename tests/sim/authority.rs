@@ -338,11 +338,13 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Host(Order::ArmDeadMan { at: dead }) => {
-                    let back = (timing.grace + timing.lease()).as_nanos() as u64;
-                    let Some(t0) = dead.0.checked_sub(back) else { continue };
-                    let term = running.node.replica().position().term;
-                    leases.push((host.clock.when(Instant(t0)), term));
-                    self.oracle.authority.promote.lease(at, running.process, *dead, timing.grace);
+                    // A stop that is ordered again is guarded beyond the lease.
+                    let lease = running.node.lease();
+                    let Some(lease) = lease.filter(|l| l.ends() + timing.grace == *dead) else {
+                        continue;
+                    };
+                    leases.push((host.clock.when(lease.t0.boot), lease.term));
+                    self.oracle.authority.promote.lease(at, running.process, lease.ends());
                 }
                 Effect::Host(Order::Start { token, .. }) => {
                     self.oracle.authority.promote.starts(at, running, *token, boot)?;

@@ -77,16 +77,18 @@ impl Clock {
         Reading { boot, raw: Instant(self.raw_origin + scaled(awake, self.raw_ppm)) }
     }
 
-    /// The world's time at which the boot clock shows `boot`, if the machine is not paused before
-    /// that. Never too early.
+    /// The world's time at which the boot clock first shows `boot`, as far as pauses are known.
+    /// Never too early.
     pub fn when(&self, boot: Instant) -> Instant {
         let at = self.pieces.partition_point(|piece| piece.boot <= boot.0);
         let piece = self.pieces[at.saturating_sub(1)];
         let shown = u128::from(boot.0.saturating_sub(piece.boot));
         let rate = (1_000_000 + piece.ppm) as u128;
         let guest = (shown * 1_000_000).div_ceil(rate) as u64;
-        let all = within(&self.paused, Instant(u64::MAX));
-        Instant(piece.guest.saturating_add(guest).saturating_add(all))
+        let awake = Instant(piece.guest.saturating_add(guest));
+        self.paused
+            .iter()
+            .fold(awake, |at, (from, to)| if *from < at { at + (*to - *from) } else { at })
     }
 
     /// The machine is paused from now for `time`, and nothing in it notices.

@@ -125,6 +125,11 @@ impl Authority {
         self.token.filter(|_| up && self.was_active)
     }
 
+    /// The newest confirmed round of this run, over or not.
+    pub fn lease(&self) -> Option<Lease> {
+        self.lease
+    }
+
     /// Whether this host is *the one* now.
     pub fn is_active(&self) -> bool {
         self.phase == Phase::Active

@@ -3,7 +3,6 @@
 //! a start only under a lease, and never after a demotion in the same term.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use raftctl::consensus::RaftRole;
 use raftctl::core::role::EventName;
@@ -22,9 +21,8 @@ pub struct PromoteOnlyOwnTerm {
 }
 
 impl PromoteOnlyOwnTerm {
-    /// The dead-man is armed for `dead`: the lease ends `grace` before.
-    pub fn lease(&mut self, host: usize, process: u64, dead: Instant, grace: Duration) {
-        let end = Instant(dead.0 - grace.as_nanos() as u64);
+    /// The dead-man is armed for a lease that ends then.
+    pub fn lease(&mut self, host: usize, process: u64, end: Instant) {
         self.leases.insert(host, (process, end));
     }
 
