@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crate::faults_scene::{Expect, Scene, scene};
-use crate::support::{Cut, DEADLINE, Member, now, trials, wait_until};
+use nix::sys::signal::Signal;
+
+use crate::faults_scene::{Expect, Scene, scene, scene_with};
+use crate::support::{Cut, DEADLINE, Member, REBOOT, Stop, now, trials, wait_until};
 
 const CUTS: [(&str, Cut); 3] = [
     ("leader cut off", Cut::Everything),
@@ -106,6 +108,53 @@ fn the_host_of_the_leader_is_frozen() {
             scene.fault("host frozen", (old.host, at), Expect::Silence);
             scene.was_silent(old.host, at, true);
             assert_eq!(scene.settled(), new, "the thawed host disturbed the new leader");
+        }
+    });
+}
+
+/// Killing does not help: the agent is cut off, or gone, and either way PID 1 reboots the host.
+/// An agent that saw it coming says so after the boot.
+#[test]
+fn a_host_whose_members_never_stop_is_rebooted() {
+    const REBOOTS: &str = "[authority]\non_demote_timeout = \"reboot\"\n";
+    let deaf = Member { stop: Stop::Never, ..Member::new("deaf") };
+    scene_with(deaf, REBOOTS, |scene| {
+        for host in scene.lab.hosts() {
+            // As if the kernel did not let them die.
+            let path = "/etc/systemd/system/raftctl-fence@.service.d/no-kill.conf";
+            host.write_file(path, "[Service]\nExecStart=\nExecStart=/bin/true\n");
+            host.systemctl(&["daemon-reload"]);
+        }
+        for _ in 0..trials() {
+            for what in ["cut off, the host is rebooted", "kill -9, the host is rebooted"] {
+                let old = scene.settled();
+                let host = scene.lab.host(old.host);
+                wait_until("the fence is armed", DEADLINE, || {
+                    host.status()["fence_armed"] == "reboot"
+                });
+                let at = if what.starts_with("cut") {
+                    scene.lab.cut(old.host, Cut::Everything);
+                    now()
+                } else {
+                    host.kill(&host.agent(), Signal::SIGKILL)
+                };
+                assert_eq!(host.wait_end(DEADLINE), REBOOT, "{}", host.said());
+                let new = scene.successor(&old);
+                scene.was_silent(old.host, at, false);
+                scene.lab.heal();
+                host.boot();
+                scene.fault(what, (old.host, at), Expect::Silence);
+                assert_eq!(scene.settled(), new, "the rebooted host disturbed the new leader");
+                if what.starts_with("kill") {
+                    continue;
+                }
+                wait_until("the agent knows why", DEADLINE, || {
+                    let fence = &host.status()["last_fence"];
+                    fence["what"] == "reboot" && fence["when_usec"].as_u64() > Some(0)
+                });
+                let said = host.journalctl(&["-b", "-u", &host.agent(), "-o", "cat"]);
+                assert!(said.contains("this host was rebooted, as a fence"), "{said}");
+            }
         }
     });
 }

@@ -77,8 +77,13 @@ pub struct Scene<'a> {
 
 /// Three hosts with `member`; `body` makes the faults. Judges all of it.
 pub fn scene(member: Member, body: impl FnOnce(&mut Scene)) {
+    scene_with(member, "", body);
+}
+
+/// The same with `more` sections in the configuration.
+pub fn scene_with(member: Member, more: &str, body: impl FnOnce(&mut Scene)) {
     run_package(Setup { boot: false, ..Setup::default() }, |lab| {
-        lab.configure("");
+        lab.configure(more);
         member.install(lab);
         lab.hosts().for_each(|host| host.enable(&format!("raftctl@{}", host.name)));
         let sampler = Some(lab.watch(&[&member.unit()]));
