@@ -10,13 +10,13 @@
 //!   it does not see it because it is cut off, two hosts may be active: that is what the operator
 //!   takes the responsibility for.
 //! - The host itself gives its word. It does so only while it leads and holds a lease, which guards
-//!   it again BEFORE the resumption is proposed ([`Authority::give_word`]), and from then on it
-//!   never relies on that pause again, whatever becomes of the proposal. So it does not matter when,
-//!   or whether, it learns that the resumption is committed, and nobody else may propose one.
+//!   it again BEFORE the resumption is proposed ([`Authority::give_word`]); and from then on it
+//!   never relies on that pause again, whatever becomes of the proposal. So it does not matter
+//!   when, or whether, it learns that the resumption is committed, and nobody else may propose one.
 //!
 //! The resumption binds the activation to the term of that lease. A successor waits X from when it
-//! learnt of the resumption, for that is the first moment from which it knows that the host is bound
-//! to a lease: an election before or during the pause said nothing about one (`Epoch`).
+//! learnt of the resumption: that is the first moment from which it knows that the host is bound to
+//! a lease. An election before or during the pause said nothing about one (`Epoch`).
 //!
 //! Does not: let anything start. A start needs a lease, in a pause as ever.
 
