@@ -269,6 +269,7 @@ fn the_settings_of_planted_bugs_are_sound_without_them() {
         Mutation::WaitersOwnBound,
         Mutation::ActivateAcrossTerms,
         Mutation::DriftIgnored,
+        Mutation::ResumeWithoutWord,
     ];
     for (mutation, seed) in settings.into_iter().flat_map(|m| (0..30).map(move |s| (m, s))) {
         let kept =

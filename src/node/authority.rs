@@ -176,8 +176,10 @@ impl<M: StateMachine> Node<M> {
             }
             return;
         }
+        // Nobody is promoted in a pause, in whatever term.
+        let paused = self.machine.cluster().paused().is_some();
         let since = match self.duty.idle_lead {
-            Some((of, since)) if of == term => since,
+            Some((of, since)) if of == term && !paused => since,
             _ => now,
         };
         self.duty.idle_lead = Some((term, since));
@@ -185,10 +187,8 @@ impl<M: StateMachine> Node<M> {
             return;
         }
         let fit = !self.duty.unfit;
-        // Nobody is promoted in a pause, in whatever term.
-        let paused = self.machine.cluster().paused().is_some();
         let barred = (fit && !paused && self.authority.is_barred(term)) || self.disk_stalls(now);
-        let waits = paused || self.waits_for_another();
+        let waits = self.waits_for_another();
         let stuck = !waits && now >= since + self.config.timing.election_max * 2;
         let rested = self.duty.hold_off.is_none_or(|until| now >= until);
         let alone = self.replica.voters().len() == 1;
@@ -215,8 +215,7 @@ impl<M: StateMachine> Node<M> {
     pub(super) fn authority_deadline(&self, now: Instant) -> Option<Instant> {
         let leads = self.leads();
         let announce = self.owes_announcement().then_some(self.duty.announce_at);
-        let waits = self.machine.cluster().paused().is_some() || self.waits_for_another();
-        let idle = self.duty.idle_lead.filter(|_| leads && !waits);
+        let idle = self.duty.idle_lead.filter(|_| leads && !self.waits_for_another());
         let idle = idle.map(|(_, since)| since + self.config.timing.election_max * 2);
         let hold_off = self.duty.hold_off.filter(|until| *until > now);
         let disk = self.duty.write_waits.filter(|_| leads).map(|at| at + limits::DISK_STALL);

@@ -55,18 +55,23 @@ impl World {
             }
             8 => {
                 let active = self.active_or(id);
-                for peer in self.ids() {
-                    if peer != active {
-                        self.network.cut(active, peer);
-                        self.network.cut(peer, active);
-                    }
-                }
+                self.cut_off(active);
             }
             9 | 10 => self.hear_again(),
             11 => self.forge(id),
             12 if self.settings.nodes > 2 && self.hosts.len() < 12 => self.move_node(id),
             _ if operators => self.operator(id),
             _ => {}
+        }
+    }
+
+    /// Nothing comes from a node, nor to it.
+    pub(super) fn cut_off(&mut self, id: NodeId) {
+        for peer in self.ids() {
+            if peer != id {
+                self.network.cut(id, peer);
+                self.network.cut(peer, id);
+            }
         }
     }
 

@@ -21,22 +21,28 @@ impl World {
             return self.ask_pause(leader, true, false);
         };
         let active = record.as_ref().map(Activation::node);
-        match self.rng.below(6) {
+        match self.rng.below(8) {
             0 | 1 => self.ask_pause(leader, false, false),
             2 => self.ask_pause(active.unwrap_or(leader), false, false),
-            3 => {
-                // Where leadership is, in a moment.
-                let to = Some(name_of(active.unwrap_or(leader)));
-                self.request(leader, |request| Event::Transfer { request, to });
+            3 => self.move_leadership(leader, active.unwrap_or(leader)),
+            4 => {
+                let to = self.any_node();
+                self.move_leadership(leader, to);
             }
-            4 if record.as_ref().is_some_and(|record| self.is_down(record)) => {
+            5 => self.cut_off(active.unwrap_or(leader)),
+            6 if record.as_ref().is_some_and(|record| self.is_down(record)) => {
                 self.ask_pause(leader, false, true);
             }
-            5 if record.as_ref().is_some_and(|record| self.is_down(record)) => {
+            7 if record.as_ref().is_some_and(|record| self.is_down(record)) => {
                 self.request(leader, |request| Event::Takeover { request });
             }
             _ => {}
         }
+    }
+
+    fn move_leadership(&mut self, leader: NodeId, to: NodeId) {
+        let to = Some(name_of(to));
+        self.request(leader, |request| Event::Transfer { request, to });
     }
 
     fn ask_pause(&mut self, id: NodeId, on: bool, force: bool) {
@@ -100,8 +106,7 @@ impl World {
                 }
             }
             Some(record) if record.node() != leader => {
-                let to = Some(name_of(record.node()));
-                self.request(leader, |request| Event::Transfer { request, to });
+                self.move_leadership(leader, record.node());
             }
             _ => self.ask_pause(leader, false, false),
         }

@@ -411,8 +411,12 @@ impl Settings {
             Mutation::PingAfterExpiry => return self.without_dead_man(),
             Mutation::TokenFromBareIndex => plan.restore = true,
             Mutation::IneligibleActivates => plan.unfit_ppm = 300_000,
-            Mutation::ResumeWithoutWord | Mutation::PausedAgain | Mutation::ExpiresInPause => {
-                plan.pause_ppm = 400_000;
+            Mutation::PausedAgain | Mutation::ExpiresInPause => plan.pause_ppm = 400_000,
+            // Little else happens: what is active lives on, and somebody else leads.
+            Mutation::ResumeWithoutWord => {
+                (plan.pause_ppm, plan.unfit_ppm, plan.stall_ppm) = (900_000, 0, 0);
+                settings.fault_every = ms(250);
+                settings.down_max = ms(50);
             }
             Mutation::LeaseFromReceipt => {
                 settings.vote_lease = false;

@@ -18,7 +18,8 @@
 //! learnt of the resumption: that is the first moment from which it knows that the host is bound to
 //! a lease. An election before or during the pause said nothing about one (`Epoch`).
 //!
-//! Does not: let anything start. A start needs a lease, in a pause as ever.
+//! Does not: let anything start. What was activated BEFORE the pause may still start, but a start
+//! needs a lease and is guarded by it, in a pause as ever.
 
 use super::Phase;
 use super::machine::{Authority, View};
@@ -83,13 +84,13 @@ impl Authority {
         matches!(self.phase, Phase::Starting | Phase::Active)
     }
 
-    /// The record in force is this run's, and the one that this host acts on.
+    /// The record in force is this run's, and this host has begun to act on it.
     fn owns(&self, view: &View<'_>) -> bool {
         let ours = |record: &Activation| {
             record.is_active()
                 && record.node() == self.me.node
                 && record.invocation() == self.me.invocation
-                && self.token.is_none_or(|token| token == record.token())
+                && self.token == Some(record.token())
         };
         view.record.is_some_and(ours)
     }

@@ -56,6 +56,12 @@ fn a_start_under_way_goes_on_but_none_begins_without_a_lease() {
 
     let mut fixture = Fixture::activated();
     fixture.apply(100, 3, Body::Pause(Pause {}));
+    fixture.lease();
+    let orders = fixture.turn();
+    assert!(matches!(orders[..], [Order::ArmDeadMan { .. }, Order::Start { .. }]), "{orders:?}");
+
+    let mut fixture = Fixture::activated();
+    fixture.apply(100, 3, Body::Pause(Pause {}));
     assert_eq!((fixture.turn(), fixture.phase()), (vec![], Phase::Idle));
     (fixture.leads, fixture.term) = (false, 4);
     assert_eq!((fixture.turn(), fixture.phase()), (vec![], Phase::Releasing), "given back");
