@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+mod bus;
 mod host;
 
+pub use bus::*;
 pub use host::*;
 
 /// Largest frame payload accepted from or sent to a peer, in bytes.
