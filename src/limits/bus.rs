@@ -29,7 +29,7 @@ pub const SYSTEM_BUS_RECONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// How long polkit may take, being started included, to say whether a caller is authorised.
 /// At the limit: refused.
-pub const POLKIT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const POLKIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The same when a person may be asked for a password.
 pub const POLKIT_INTERACTIVE_TIMEOUT: Duration = Duration::from_secs(120);

@@ -9,7 +9,7 @@ use raftctl::node::status::Change;
 use zbus::{Connection, Message, MessageStream, OwnedVariant};
 
 use super::dbus_support::{FakeNode, leader_of_three, name};
-use super::support::{AGENT, Bus, Scene, User, ask_bus, next};
+use super::support::{AGENT, Bus, Scene, User, ask_bus, next, within};
 
 /// The next signal `member`.
 async fn signal(stream: &mut MessageStream, member: &str) -> Message {
@@ -96,6 +96,26 @@ async fn the_agent_comes_back_with_the_bus() {
         assert_eq!(scene.call(User::Stranger, "Describe", &()).await, Ok(()));
         assert_eq!(scene.call(User::Root, "Pause", &()).await, Ok(()));
     }
+}
+
+#[tokio::test]
+async fn a_bus_that_comes_after_the_agent_is_joined() {
+    let Some(mut bus) = Bus::start() else { return };
+    bus.stop();
+    std::fs::remove_file(bus.socket()).unwrap();
+    let nobody = tokio::net::UnixListener::bind(bus.socket()).unwrap();
+    let node = FakeNode::new(leader_of_three());
+    let agent = SystemBus::at(bus.address(), &name("n1"), None);
+    let serving = tokio::spawn(agent.serve(node.served()));
+    // It tries, and is turned away.
+    for _ in 0..2 {
+        drop(within("an attempt", nobody.accept()).await.unwrap());
+    }
+    drop(nobody);
+    bus.start_again();
+    bus.until(AGENT, true).await;
+    get_all(&User::Stranger.connect(&bus).await, ROOT_PATH, NODE_INTERFACE).await.unwrap();
+    assert!(!serving.is_finished());
 }
 
 #[tokio::test]

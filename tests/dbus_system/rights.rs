@@ -1,7 +1,10 @@
 //! Who may do what on the system bus: the table of docs/adr/0009-system-bus.md, cell by cell.
 
+use std::time::Instant;
+
 use raftctl::dbus::access::Action;
 use raftctl::dbus::{LOG_PATH, NODE_INTERFACE, ROOT_PATH};
+use raftctl::limits;
 use zbus::proxy::MethodFlags;
 
 use super::support::{Question, Says, Scene, User, call};
@@ -97,6 +100,19 @@ async fn without_polkit_a_stranger_changes_nothing() {
     }
     let result = scene.set_log(User::Stranger, "LogLevel", "debug").await;
     assert_eq!(result, Err(DENIED.to_owned()));
+    assert_eq!(scene.done(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_polkit_that_says_nothing_says_no_in_time() {
+    let Some(scene) = Scene::start().await else { return };
+    scene.polkit_says(Says::Silence);
+    let began = Instant::now();
+    let result = change(&scene, User::Stranger, "Pause", MethodFlags::empty()).await;
+    assert_eq!(result, Err(DENIED.to_owned()));
+    assert!(began.elapsed() >= limits::POLKIT_TIMEOUT, "{:?}", began.elapsed());
+    assert_eq!(scene.asked().len(), 1);
+    assert_eq!(scene.cancelled(), 1, "nobody is asked for a password any more");
     assert_eq!(scene.done(), Vec::<String>::new());
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -89,6 +90,7 @@ pub struct Question {
 struct Polkit {
     says: Arc<Mutex<Says>>,
     asked: Arc<Mutex<Vec<Question>>>,
+    cancelled: Arc<AtomicUsize>,
 }
 
 type Subject = (String, HashMap<String, OwnedVariant>);
@@ -120,7 +122,9 @@ impl Polkit {
         ((authorised, challenge, HashMap::new()),)
     }
 
-    fn cancel_check_authorization(&self, _cancellation: &str) {}
+    fn cancel_check_authorization(&self, _cancellation: &str) {
+        self.cancelled.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// A dbus-daemon with the rules of a system bus.
@@ -252,7 +256,8 @@ pub struct Scene {
 impl Scene {
     pub async fn start() -> Option<Scene> {
         let bus = Bus::start()?;
-        let polkit = Polkit { says: Arc::new(Mutex::new(Says::No)), asked: Arc::default() };
+        let says = Arc::new(Mutex::new(Says::No));
+        let polkit = Polkit { says, asked: Arc::default(), cancelled: Arc::default() };
         let (stop, stopped) = watch::channel(false);
         let (polkit_there, wanted) = watch::channel(true);
         let done = Arc::<Mutex<Vec<String>>>::default();
@@ -287,6 +292,11 @@ impl Scene {
     /// What polkit was asked since the last time.
     pub fn asked(&self) -> Vec<Question> {
         std::mem::take(&mut *self.polkit.asked.lock().unwrap())
+    }
+
+    /// How many questions to polkit were taken back.
+    pub fn cancelled(&self) -> usize {
+        self.polkit.cancelled.load(Ordering::SeqCst)
     }
 
     /// What was done since the last time.
@@ -431,10 +441,15 @@ where
     }
 }
 
+pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    let end = tokio::time::timeout(DEADLINE, future).await;
+    end.unwrap_or_else(|_| panic!("no {what} within {DEADLINE:?}"))
+}
+
 /// The next message, within the deadline.
 pub async fn next(stream: &mut MessageStream) -> Message {
     let next = std::future::poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx));
-    tokio::time::timeout(DEADLINE, next).await.unwrap().unwrap().unwrap()
+    within("message", next).await.unwrap().unwrap()
 }
 
 /// Calls the bus itself.
