@@ -1,7 +1,7 @@
 //! What an agent has to tell: every kind of event that an operator may want to find, filter or look
 //! up, with the constant number under which the journal has it (MESSAGE_ID=, sd-messages(3)).
 //!
-//! A kind is told with [`story!`](crate::story), which is an event of `tracing` with these facts:
+//! A kind is told with `tell!`, which is an event of `tracing` with these facts:
 //! the journal gets them as `MESSAGE_ID` and `RAFTCTL_TERM` and so on, a text log as `term=7`.
 //! Guarantees: a kind is never told with a field that is not in its row. `tests/journal.rs` holds
 //! this table, `systemd/raftctl.catalog` and `docs/journal.md` together. Does not: say anything.
@@ -231,14 +231,9 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// Tells a kind of event: its name, its facts, and one sentence for people (what happened, why,
-/// what to do; names, and numbers with their units).
-///
-/// ```
-/// let (term, who) = (7, "n2");
-/// raftctl::story!(LeaderChanged, leader = who, term = term; "{who} leads in term {term}.");
-/// ```
-#[macro_export]
-macro_rules! story {
+/// what to do; names, and numbers with their units):
+/// `tell!(LeaderChanged, leader = who, term = term; "{who} leads in term {term}.")`.
+macro_rules! tell {
     ($kind:ident $(, $field:ident = $value:expr)* $(,)?; $($text:tt)+) => {{
         const KIND: $crate::core::story::Kind = $crate::core::story::Kind::$kind;
         $(const _: () = assert!(KIND.has(stringify!($field)), "not a field of this kind");)*
@@ -250,6 +245,8 @@ macro_rules! story {
         );
     }};
 }
+
+pub(crate) use tell;
 
 #[cfg(test)]
 mod tests {

@@ -54,7 +54,7 @@ pub enum FenceError {
 /// Runs the verb.
 pub(super) fn run(node: &NodeName) -> Result<(), Failure> {
     let config = configuration::read(node)?;
-    configuration::start_log();
+    let _log = configuration::start_log(&config)?;
     let host = configuration::host(&config)?;
     match configuration::runtime()?.block_on(fence(&config, host)) {
         Ok(Fenced::NotWanted) => {

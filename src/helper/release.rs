@@ -81,7 +81,7 @@ pub(super) fn run(node: &NodeName) -> Result<(), Failure> {
     let given = given.map_err(|e| Failure::new(Exit::Usage, format!("INVOCATION_ID: {e}")))?;
     let invocation: Invocation =
         given.parse().map_err(|error| Failure::new(Exit::Usage, format!("{error}")))?;
-    configuration::start_log();
+    let _log = configuration::start_log(&config)?;
     let host = configuration::host(&config)?;
     let runtime = configuration::runtime()?;
     let result = runtime.block_on(release(&config, host, invocation));
