@@ -70,7 +70,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 /// itself would wait for its reader instead of ending the process.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let text = info.to_string().replace('\n', " ");
-    tell!(Failed, reason = text.as_str(); "Ending at once, this is a bug: {text}");
+    tell!(Failed, reason = text.as_str(); "The agent is ending at once, this is a bug: {text}");
     // Time for the log's thread; the queue is usually empty.
     std::thread::sleep(LAST_LINE);
 }

@@ -19,6 +19,7 @@ mod peers;
 mod publish;
 mod recover;
 pub mod status;
+mod tell;
 mod timer;
 mod transfer;
 
