@@ -19,9 +19,9 @@ use super::lane::{Lane, Signals};
 use super::link::Link;
 use super::reach::{self, DialError, Outbound};
 use super::shared::{Shared, count};
+use super::tell;
 use super::wire::ConnectionKind;
 use crate::core::NodeId;
-use crate::core::story::tell;
 use crate::limits;
 
 /// See the module.
@@ -183,7 +183,7 @@ impl Dialer {
     /// A new connection takes the place of the current one, if any.
     async fn connected(&mut self, outbound: Outbound) {
         let Speaker { incarnation, process, .. } = outbound.speaker;
-        self.tell_connected(outbound.address);
+        tell::connected(self.kind, self.name(), outbound.address);
         self.attempt = None;
         self.retry_at = None;
         self.silent_at = None;
@@ -203,7 +203,7 @@ impl Dialer {
     /// The current connection has ended, or is given up.
     async fn lost(&mut self, why: &str) {
         let Some(outbound) = self.current.take() else { return };
-        self.tell_lost(why);
+        tell::lost(self.kind, self.name(), why);
         self.retry_at = self.pause_after(outbound.since);
         if self.retry_at.is_some() && self.attempt.is_none() {
             self.shut_lane();
@@ -324,36 +324,9 @@ impl Dialer {
             count(&self.shared.tally.refused, 1);
             self.shared.complain(Some(self.peer), &mismatch.to_string(), &line);
         } else if self.failures == 0 && self.kind == ConnectionKind::Control {
-            let (name, address) = (peer.name.as_str(), peer.address.as_str());
-            let reason = error.to_string();
-            tell!(
-                PeerUnreachable, peer = name, address = address, reason = reason.as_str();
-                "Cannot reach {line}; trying on."
-            );
+            tell::unreachable(peer, &error.to_string());
         } else {
             tracing::debug!("{line}");
-        }
-    }
-
-    /// One line for both connections of a peer is enough; the bulk one follows the control one.
-    fn tell_connected(&self, address: SocketAddr) {
-        let (name, address) = (self.name(), address.to_string());
-        match self.kind {
-            ConnectionKind::Control => tell!(
-                PeerConnected, peer = name, address = address.as_str();
-                "Connected to {name} at {address}."
-            ),
-            _ => tracing::debug!("connected to {name} at {address} (bulk)"),
-        }
-    }
-
-    fn tell_lost(&self, why: &str) {
-        let name = self.name();
-        match self.kind {
-            ConnectionKind::Control => {
-                tell!(PeerLost, peer = name, reason = why; "Lost the connection to {name}: {why}.");
-            }
-            _ => tracing::debug!("lost the connection to {name}: {why} (bulk)"),
         }
     }
 
