@@ -216,13 +216,9 @@ fn log(finished: &Finished) {
     let status = finished.outcome.to_string();
     let duration = format!("{}ms", finished.duration.as_millis());
     if finished.outcome.is_success() {
-        tracing::info!(
-            event,
-            script,
-            duration,
-            sequence = finished.sequence,
-            "event script succeeded"
-        );
+        let sequence = finished.sequence;
+        let text = format!("Event script {script} for {event} succeeded after {duration}.");
+        tracing::info!(event, script, duration, sequence, "{text}");
     } else if let Outcome::TimedOut { .. } = &finished.outcome {
         tell!(
             ScriptTimedOut, event = event, script = script, status = status.as_str(),
