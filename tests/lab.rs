@@ -16,6 +16,8 @@ mod faults_scene;
 mod figures;
 #[path = "lab/floor.rs"]
 mod floor;
+#[path = "lab/journal.rs"]
+mod journal;
 #[path = "lab/packaging.rs"]
 mod packaging;
 #[path = "lab/rights.rs"]

@@ -10,6 +10,8 @@ mod damage;
 mod failover;
 #[path = "process/hostile.rs"]
 mod hostile;
+#[path = "process/journal.rs"]
+mod journal;
 #[path = "process/log.rs"]
 mod log;
 #[path = "process/lost_disk.rs"]

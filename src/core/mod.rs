@@ -12,6 +12,7 @@ pub mod rng;
 pub mod role;
 pub mod secret;
 pub mod state;
+pub mod story;
 pub mod time;
 
 pub use id::{

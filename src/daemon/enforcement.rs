@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::host::is_service;
 use crate::config::{Config, OnDemoteTimeout};
 use crate::core::authority::{Enforcement, FENCE_LEAD, Phase, Timing};
+use crate::core::story::tell;
 use crate::limits;
 use crate::node::status::{HostStatus, LastFence, NodeStatus};
 use crate::storage::fence_record::{self, ExpectedReboot, FenceRecord};
@@ -102,10 +103,14 @@ async fn check(manager: SystemdManager, expected: Expected, publish: Publish) {
 fn log(found: &Enforced, expected: &Expected) {
     let node = &expected.node;
     for problem in &found.problems {
-        tracing::warn!(%node, "the fence is not armed: {problem}");
+        tell!(FenceNotArmed, problem = problem.as_str(); "The fence is not armed: {problem}.");
     }
     if found.problems.is_empty() {
-        tracing::info!(%node, action = expected.action.as_str(), "the fence is armed");
+        let action = expected.action.as_str();
+        tell!(
+            FenceArmed, action = action;
+            "The fence is armed: what does not stop in time is ended by \"{action}\"."
+        );
     }
     if found.hardware_watchdog == Some(false) {
         tracing::warn!(%node, "{NO_HARDWARE_WATCHDOG}");
@@ -151,7 +156,10 @@ async fn watch_demotions(
             changed = status.changed() => if changed.is_err() { return },
             () = sleep_until(at), if due.is_some() => {
                 due = None;
-                tracing::error!("PID 1 reboots this host unless the stop ends now: {TOO_SLOW}");
+                tell!(
+                    RebootExpected, reason = TOO_SLOW;
+                    "Process 1 reboots this host unless the stop ends now: {TOO_SLOW}."
+                );
                 let _ = asks.try_send(Ask::Expect);
             }
         }
@@ -211,8 +219,8 @@ impl Records {
         if let Some(boot_id) = &self.boot_id
             && let Some(record) = ExpectedReboot::came_true(&self.directory, boot_id)?
         {
-            let LastFence { when_usec, why, .. } = last_fence(&record);
-            tracing::warn!(when_usec, "this host was rebooted, as a fence: {why}");
+            let why = last_fence(&record).why;
+            tell!(Rebooted, reason = why.as_str(); "This host was rebooted, as a fence: {why}.");
         }
         self.read()
     }

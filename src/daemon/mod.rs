@@ -125,7 +125,7 @@ fn run(
     arguments: &Arguments,
 ) -> Result<(), SetupError> {
     survive_file_size_limit()?;
-    let log = logging::start(&config.log, config.node.name.as_str())?;
+    let log = logging::start(config)?;
     if host::is_service() {
         memory::lock();
     }

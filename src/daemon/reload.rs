@@ -11,6 +11,7 @@ use super::logging::Level;
 use super::setup::{Running, scripts_config};
 use crate::config::Config;
 use crate::config::keys::Key;
+use crate::core::story::tell;
 use crate::events::Scripts;
 use crate::node::handle::NodeHandle;
 use crate::systemd::notify::{Notifier, NotifyState, status_text};
@@ -57,7 +58,10 @@ impl Reload {
                 Ok(new) => self.apply(new),
                 Err(text) => {
                     let lines = text.replace('\n', "; ");
-                    tracing::error!("SIGHUP: {lines}; nothing was changed");
+                    tell!(
+                        ReloadRefused, reason = lines.as_str();
+                        "The new configuration cannot be used, nothing was changed: {lines}."
+                    );
                 }
             }
             self
@@ -70,8 +74,9 @@ impl Reload {
         let (live, fixed): (Vec<_>, Vec<_>) = differences.iter().partition(|d| is_live(d.key));
         for d in fixed {
             let (section, key, old, new) = (d.key.section, d.key.name, &d.old, &d.new);
-            tracing::warn!(
-                "SIGHUP: [{section}] {key} = {new} needs a restart of this agent; it stays {old}"
+            tell!(
+                ReloadNeedsRestart, key = key;
+                "[{section}] {key} = {new} needs a restart of this agent; it stays {old}."
             );
         }
         self.config.events = new.events;
@@ -84,7 +89,8 @@ impl Reload {
             let (section, key, old, new) = (d.key.section, d.key.name, &d.old, &d.new);
             tracing::info!("SIGHUP: [{section}] {key}: {old} -> {new}");
         }
-        tracing::info!("SIGHUP: configuration read again, {} keys changed", live.len());
+        let count = live.len();
+        tell!(Reloaded, count = count; "The configuration was read again, {count} keys changed.");
     }
 }
 

@@ -19,6 +19,7 @@ use super::supervisor;
 use crate::config::{Config, TICK};
 use crate::consensus::{Replica, ReplicaConfig};
 use crate::core::state::ClusterState;
+use crate::core::story::tell;
 use crate::core::{Incarnation, Invocation};
 use crate::dbus::describe::Describe;
 use crate::dbus::{peer, private};
@@ -247,7 +248,11 @@ pub(super) fn serve(
         let reloading = reload::on_hangup(reload, notifier.clone(), handle.clone())?;
         let stopping = supervisor::stop_on_signal(handle.clone(), notifier.clone())?;
         let (name, address) = (&config.node.name, &config.node.listen);
-        tracing::info!(node = %name, %address, incarnation = %directory.incarnation(), "serving");
+        let (cluster, version) = (&config.cluster.name, env!("CARGO_PKG_VERSION"));
+        tell!(
+            Started, version = version, address = address.as_str();
+            "raftctl {version} is serving node {name} of cluster {cluster} on {address}."
+        );
         // A task of its own: waking the runtime's main future costs a system call each time.
         let driver = tokio::spawn(driver.run());
         let status = status_text(&handle.status());
@@ -263,7 +268,7 @@ pub(super) fn serve(
         }
         stop_bus();
         stopping.abort();
-        tracing::info!(node = %config.node.name, "stopped");
+        tell!(Stopped; "{} has stopped.", config.node.name);
         Ok(())
     });
     drop(directory);
@@ -331,7 +336,10 @@ fn surfaces(
         }),
         fatal: Box::new(|error| {
             let text = error_chain(error);
-            tracing::error!("{text}; ending at once, recovery will decide what was written");
+            tell!(
+                Failed, reason = text.as_str();
+                "The agent is ending at once, the next start will see what was written: {text}."
+            );
             // Time for the log's thread; the queue is usually empty.
             std::thread::sleep(super::logging::LAST_LINE);
             std::process::exit(i32::from(Exit::Io as u8));

@@ -13,6 +13,7 @@ use super::payload::{Numbered, Payload};
 use super::process::Process;
 use super::status::{Finished, Outcome, Running, ScriptsStatus};
 use super::{Backend, EventName, ScriptError, ScriptsConfig, Shared};
+use crate::core::story::tell;
 
 /// Runs scripts until the handle says stop and nothing is due any more.
 pub(super) async fn run(shared: Arc<Shared>, status: watch::Sender<ScriptsStatus>) {
@@ -115,7 +116,11 @@ impl Runner {
                 Cause::Demotion => "a demotion is due",
                 Cause::Stop | Cause::Limit => "the agent stops",
             };
-            tracing::error!(event, %script, "no time left since {what}, not running it");
+            let (script, reason) = (script.to_string(), format!("no time is left since {what}"));
+            tell!(
+                ScriptNotRun, event = event, script = script.as_str(), reason = reason.as_str();
+                "Event script {script} was not run for {event}: {reason}."
+            );
             return left;
         }
         let sequence = told.sequence;
@@ -198,27 +203,46 @@ fn since_1970() -> Duration {
 
 fn log(finished: &Finished) {
     let event = finished.event.as_str();
-    let script = finished.script.display();
-    let sequence = finished.sequence;
+    let script = finished.script.display().to_string();
+    let script = script.as_str();
     if let Outcome::NotStarted(error) = &finished.outcome {
-        let cause = std::error::Error::source(error).map(|source| source.to_string());
-        tracing::error!(event, %script, sequence, %error, cause, "event script not run, ignoring");
-        return;
+        let causes = std::iter::successors(std::error::Error::source(error), |e| e.source());
+        let reason = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+        return tell!(
+            ScriptNotRun, event = event, script = script, reason = reason.as_str();
+            "No script ran for {event}, ignoring: {reason}."
+        );
     }
     let status = finished.outcome.to_string();
-    let duration_ms = u64::try_from(finished.duration.as_millis()).unwrap_or(u64::MAX);
-    // `?`: a script must not be able to forge lines of the log.
-    let output = String::from_utf8_lossy(&finished.output);
-    let discarded_bytes = finished.discarded_bytes;
+    let duration = format!("{}ms", finished.duration.as_millis());
     if finished.outcome.is_success() {
-        let message = "event script succeeded";
-        tracing::info!(
-            event, %script, sequence, status, duration_ms, ?output, discarded_bytes, message
+        let sequence = finished.sequence;
+        let text = format!("Event script {script} for {event} succeeded after {duration}.");
+        tracing::info!(event, script, duration, sequence, "{text}");
+    } else if let Outcome::TimedOut { .. } = &finished.outcome {
+        tell!(
+            ScriptTimedOut, event = event, script = script, status = status.as_str(),
+            duration = duration.as_str();
+            "Event script {script} for {event} took too long, ignoring: {status} after {duration}."
         );
     } else {
-        let message = "event script failed, ignoring";
-        tracing::warn!(
-            event, %script, sequence, status, duration_ms, ?output, discarded_bytes, message
+        tell!(
+            ScriptFailed, event = event, script = script, status = status.as_str(),
+            duration = duration.as_str();
+            "Event script {script} for {event} failed, ignoring: {status} after {duration}."
         );
     }
+    log_output(finished);
+}
+
+/// What it printed; of a unit that is in the journal already.
+fn log_output(finished: &Finished) {
+    if finished.output.is_empty() {
+        return;
+    }
+    // `?`: a script must not be able to forge lines of the log.
+    let output = String::from_utf8_lossy(&finished.output);
+    let (event, sequence) = (finished.event.as_str(), finished.sequence);
+    let discarded_bytes = finished.discarded_bytes;
+    tracing::info!(event, sequence, ?output, discarded_bytes, "event script printed");
 }

@@ -23,6 +23,7 @@ mod quorum;
 mod recover;
 pub mod status;
 mod succession;
+mod tell;
 mod timer;
 mod transfer;
 

@@ -205,15 +205,27 @@ impl<M: StateMachine> Node<M> {
         match (old.role, new.role) {
             (Role::Follower, Role::Follower) => "started",
             (_, Role::Leader) if new.active => "activation committed",
-            (Role::Leader, Role::Leader) => "demotion begun",
+            (Role::Leader, Role::Leader) => self.why_demoted(),
             (_, Role::Leader) => "election won",
             (Role::Leader, _) if self.handing_over => "leadership handed over",
+            (Role::Leader, _) if self.stopping => "the agent stops",
             (Role::Leader, _) if new.term > old.term => "another node leads a newer term",
             (Role::Leader, _) => "quorum lost",
             (_, Role::Candidate) => "no leader heard",
             (Role::Candidate, Role::Follower) if new.leader.is_none() => "election not won",
             (_, Role::Follower) => "following the leader",
             (_, Role::Learner) => "learning the log",
+        }
+    }
+
+    /// Why a leader ceases to be active.
+    fn why_demoted(&self) -> &'static str {
+        match self {
+            _ if self.stopping => "the agent stops",
+            _ if self.duty.suspended => "the host leaves",
+            _ if self.duty.unfit => "this host may not be active",
+            _ if self.transfer.is_some() => "leadership is handed over",
+            _ => "demotion begun",
         }
     }
 }

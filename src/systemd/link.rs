@@ -15,6 +15,7 @@ use zbus::{Connection, Message, OwnedObjectPath};
 use super::bus::{self, BUS, BusAddress, CallError, Method, PROPERTIES, Signals};
 use super::manager::JobResult;
 use super::names::unit_path;
+use crate::core::story::tell;
 use crate::limits;
 
 /// Name, path and interface of the manager.
@@ -72,7 +73,7 @@ impl Link {
             match subscribe(&address, &watched).await {
                 Ok((connection, signals, owner)) => {
                     if complained {
-                        tracing::info!("the service manager answers again");
+                        tell!(ManagerBack; "The service manager answers again.");
                     }
                     complained = false;
                     // Numbers of jobs may start anew with a new manager.
@@ -85,7 +86,11 @@ impl Link {
                     tracing::debug!("the connection to the service manager is made again");
                 }
                 Err(error) if !complained => {
-                    tracing::warn!("no connection to the service manager, trying again: {error}");
+                    let reason = error.to_string();
+                    tell!(
+                        ManagerLost, reason = reason.as_str();
+                        "The service manager cannot be reached, trying again: {reason}."
+                    );
                     complained = true;
                 }
                 Err(_) => {}

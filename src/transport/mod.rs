@@ -38,6 +38,7 @@ mod link;
 mod reach;
 mod shared;
 mod stream;
+mod tell;
 pub mod wire;
 
 use std::collections::BTreeMap;

@@ -18,6 +18,7 @@ use super::lane::{Lane, Outgoing, Pushed};
 use super::link::{Link, News};
 use super::wire::{ConnectionKind, Greeting, PROTOCOL_STANDING, Standing};
 use super::{Counters, Credit, Identity, Known, Peer, PeerEvent};
+use crate::core::story::tell;
 use crate::core::{ClusterId, Incarnation, NodeId};
 use crate::limits;
 
@@ -273,9 +274,15 @@ impl Shared {
 
     /// Logs a warning about `peer` (`None` for a stranger) unless it was said lately.
     pub(super) fn complain(&self, peer: Option<NodeId>, key: &str, line: &str) {
-        if self.lock().complaints.admit(peer, key, Instant::now()) {
-            tracing::warn!("{line}");
+        if self.is_news(peer, key) {
+            let name = peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.name.as_str());
+            tell!(PeerRefused, peer = name, reason = line; "{line}.");
         }
+    }
+
+    /// Whether it was not said lately.
+    pub(super) fn is_news(&self, peer: Option<NodeId>, key: &str) -> bool {
+        self.lock().complaints.admit(peer, key, Instant::now())
     }
 
     /// Enters a new incoming connection, whose task `spawn` starts with the ticket it is given.

@@ -169,7 +169,7 @@ fn a_reload_applies_what_can_change_and_names_the_rest() {
          [raft]\nelection_min = \"400ms\"\n"
     );
     reload(&mut cluster, &more);
-    cluster.log(0).wait("configuration read again");
+    cluster.log(0).wait("configuration was read again");
     let said = cluster.log(0).all();
     for words in [
         "[raft] election_min = 400ms needs a restart of this agent; it stays 200ms",
@@ -200,7 +200,7 @@ fn a_reload_can_bring_the_first_script() {
     let more = format!("[events]\nfollower = {script:?}\n");
     cluster.configure(0, &cluster.members(), &more);
     cluster.agent(0).signal(Signal::SIGHUP);
-    cluster.log(0).wait("configuration read again");
+    cluster.log(0).wait("configuration was read again");
     let heard = cluster.said.count();
     cluster.stop(0);
     cluster.said.wait_from(heard, "n1 follower");
