@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+mod client;
 mod host;
 
+pub use client::*;
 pub use host::*;
 
 /// Largest frame payload accepted from or sent to a peer, in bytes.

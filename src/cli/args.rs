@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::attach::{AttachArgs, DetachArgs};
 use super::cluster::ClusterVerb;
 use super::config_check::ConfigCheckArgs;
 use super::exit::Exit;
@@ -94,6 +95,12 @@ pub enum Verb {
         #[arg(long)]
         force: bool,
     },
+    /// Make a unit of this host a member: it runs where the node is active, and nowhere else.
+    #[command(after_help = ATTACH_HELP)]
+    Attach(AttachArgs),
+    /// Undo attach.
+    #[command(after_help = DETACH_HELP)]
+    Detach(DetachArgs),
     /// Run the agents of a configuration file in the foreground.
     #[command(after_help = START_HELP)]
     Start,
@@ -184,6 +191,22 @@ You vouch for it: if that host is up, two hosts are active. Has to be run where 
 Example:
   raftctl takeover --force";
 
+const ATTACH_HELP: &str = "\
+Writes /etc/systemd/system/UNIT.d/50-raftctl.conf and the link that starts the unit with the target
+of the node, has systemd read them, and starts the unit where the target is up. It has to be done on
+each host of the cluster. A unit that is enabled to start elsewhere is refused without --disable.
+
+Examples:
+  raftctl attach nginx
+  raftctl attach --dry-run postgresql@16-main.service
+  raftctl attach --on follower replica.service";
+
+const DETACH_HELP: &str = "\
+Removes what attach wrote. A unit that runs goes on, here and wherever else it runs, without --now.
+
+Example:
+  raftctl detach --now nginx";
+
 const START_HELP: &str = "\
 One agent for each node of the file, or the one of --node. Their standard error is passed on with
 the name of the node before each line. A crashed agent is started again; a signal to stop is passed
@@ -246,7 +269,7 @@ mod tests {
             1 + verbs.map(|verb| look(verb, &format!("{path} {}", verb.get_name()))).sum::<usize>()
         }
         let command = <Arguments as clap::CommandFactory>::command();
-        assert_eq!(look(&command, "raftctl"), 19);
+        assert_eq!(look(&command, "raftctl"), 21);
     }
 
     fn parse(line: &str) -> Arguments {

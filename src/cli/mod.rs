@@ -2,6 +2,7 @@
 //! what the agents say.
 
 pub mod args;
+pub mod attach;
 pub mod cluster;
 pub mod config_check;
 mod discover;
@@ -10,6 +11,7 @@ mod leader;
 pub mod list;
 pub mod monitor;
 pub mod output;
+mod service_manager;
 pub mod start;
 pub mod status;
 mod takeover;
@@ -64,6 +66,8 @@ fn perform(arguments: &Arguments) -> anyhow::Result<Exit> {
         Some(Verb::Monitor) => monitor::run(&found()?, format)?,
         Some(Verb::Transfer { to }) => transfer::run(&found()?, format, to.as_ref())?,
         Some(Verb::Takeover { force }) => takeover::run(found, format, *force)?,
+        Some(Verb::Attach(args)) => attach::attach(args, global, format)?,
+        Some(Verb::Detach(args)) => attach::detach(args, format)?,
         Some(Verb::Version) => version::run(format)?,
         Some(Verb::Start) => {
             let (config, agent) = (global.config.as_deref(), environment.agent.as_deref());
