@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-
 mod bus;
 mod client;
 mod host;
+
 pub use bus::*;
 pub use client::*;
 pub use host::*;

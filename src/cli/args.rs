@@ -2,6 +2,8 @@
 //!
 //! Every verb has an example in its help; the exit statuses are in the help of the program.
 
+mod help;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,8 +11,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::attach::{AttachArgs, DetachArgs};
 use super::cluster::ClusterVerb;
 use super::config_check::ConfigCheckArgs;
+use super::doctor::DoctorArgs;
 use super::exit::Exit;
+use super::init::InitArgs;
+use super::log_level::Level;
+use super::standing::Switch;
+use super::wait::WaitArgs;
 use crate::core::NodeName;
+use help::*;
 
 /// Runs any systemd unit on exactly one of several hosts: query and steer the agents.
 ///
@@ -49,6 +57,9 @@ pub struct Global {
     /// Do not pipe output into a pager. Accepted for compatibility: there is none.
     #[arg(long, global = true)]
     pub no_pager: bool,
+    /// Do not ask for a password where root or the group raftctl would not be asked.
+    #[arg(long, global = true)]
+    pub no_ask_password: bool,
     /// Print neither column headers nor the footer.
     #[arg(long, global = true)]
     pub no_legend: bool,
@@ -95,12 +106,55 @@ pub enum Verb {
         #[arg(long)]
         force: bool,
     },
+    /// Take a host out of service, or put it back: it hands over, and does not become active.
+    #[command(after_help = MAINTENANCE_HELP)]
+    Maintenance {
+        /// Whether it is out of service.
+        #[arg(value_enum, value_name = "on|off")]
+        switch: Switch,
+        /// The node; if missing, the only one of this host.
+        #[arg(value_name = "NODE")]
+        of: Option<NodeName>,
+    },
+    /// Pause the cluster: what is active stays so, and nothing else becomes active.
+    #[command(after_help = PAUSE_HELP)]
+    Pause,
+    /// Let a paused cluster go on.
+    #[command(after_help = RESUME_HELP)]
+    Resume {
+        /// Without the word of the active node: its host is known to be down.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Forget that units of a host have failed, and end its hold-down.
+    #[command(after_help = "Example:\n  raftctl clear n1")]
+    Clear {
+        /// The node; if missing, the only one of this host.
+        #[arg(value_name = "NODE")]
+        of: Option<NodeName>,
+    },
+    /// Wait until the cluster or a node is as wanted.
+    #[command(after_help = WAIT_HELP)]
+    Wait(WaitArgs),
+    /// Show or change how much the agent logs.
+    #[command(after_help = LEVEL_HELP)]
+    LogLevel {
+        /// From now on, until it is reloaded or started again.
+        #[arg(value_enum, value_name = "LEVEL")]
+        level: Option<Level>,
+    },
     /// Make a unit of this host a member: it runs where the node is active, and nowhere else.
     #[command(after_help = ATTACH_HELP)]
     Attach(AttachArgs),
     /// Undo attach.
     #[command(after_help = DETACH_HELP)]
     Detach(DetachArgs),
+    /// Write the configuration of this host's node.
+    #[command(after_help = INIT_HELP)]
+    Init(InitArgs),
+    /// Check whether this host is fit for its node.
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
     /// Run the agents of a configuration file in the foreground.
     #[command(after_help = START_HELP)]
     Start,
@@ -157,86 +211,6 @@ Examples:
     )
 }
 
-const STATUS_HELP: &str = "\
-The leader is marked with a star. A node that does not answer within 500 ms is shown as
-unreachable. Behind a role is what the host is at when it is neither active nor at rest: unknown,
-starting, stopping, waiting (for its members to stop), settling (scripts), releasing. Under the
-table is what systemd does by itself when a stop takes too long, and what should be put right. The
-exit status is 5 when the cluster has no leader.
-
-Example:
-  raftctl status --json=pretty n2";
-
-const MONITOR_HELP: &str = "\
-Prints the present state first, then one line (or one JSON object) for each change. When the
-agent goes away it says so, and goes on when the agent is back.
-
-Example:
-  raftctl monitor --json=short | while read -r change; do logger \"$change\"; done";
-
-const TRANSFER_HELP: &str = "\
-The present leader stops its members, hands over, and the command returns when the new one leads.
-That may take as long as the members take to stop; after two seconds it says what it waits for. The
-transfer goes on when the command is interrupted. If the agent asked does not lead, the leader's
-agent is asked when it runs on this host.
-
-Example:
-  raftctl transfer n2";
-
-const TAKEOVER_HELP: &str = "\
-For a cluster that waits for a node which is lost while it was active, and cannot know whether its
-units still run: on_demote_timeout = \"none\", or not yet as long ago as the others have to wait.
-You vouch for it: if that host is up, two hosts are active. Has to be run where the leader is.
-
-Example:
-  raftctl takeover --force";
-
-const ATTACH_HELP: &str = "\
-Writes /etc/systemd/system/UNIT.d/50-raftctl.conf and the link that starts the unit with the target
-of the node, has systemd read them, and starts the unit where the target is up. It has to be done on
-each host of the cluster. A unit that is enabled to start elsewhere is refused without --disable.
-
-Examples:
-  raftctl attach nginx
-  raftctl attach --dry-run postgresql@16-main.service
-  raftctl attach --on follower replica.service";
-
-const DETACH_HELP: &str = "\
-Removes what attach wrote. A unit that runs goes on, here and wherever else it runs, without --now.
-
-Example:
-  raftctl detach --now nginx";
-
-const START_HELP: &str = "\
-One agent for each node of the file, or the one of --node. Their standard error is passed on with
-the name of the node before each line. A crashed agent is started again; a signal to stop is passed
-on, and a second one kills.
-
-Examples:
-  raftctl start --config /etc/raftctl/n1.toml
-  raftctl start --config three.toml --node n1";
-
-const CLUSTER_HELP: &str = "\
-The cluster is that of --config, else of RAFTCTL_CLUSTER_CONFIG, ./raftctl-cluster.toml or
-./.raftctl/cluster.toml; \"start\" makes the last one if there is none: three nodes on loopback.
-State, logs and sockets are in FILE.d beside the file (cluster.d for cluster.toml).
-
-Examples:
-  raftctl cluster start
-  raftctl cluster kill n1
-  raftctl cluster status";
-
-const CONFIG_HELP: &str = "\
-Example:
-  raftctl config check /etc/raftctl/*.toml";
-
-const CHECK_HELP: &str = "\
-One line for each file on standard output, one for each problem on standard error, with line and
-column. Scripts that are not there are a warning: the file may be for another host.
-
-Example:
-  raftctl config check /etc/raftctl/n1.toml";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,7 +243,7 @@ mod tests {
             1 + verbs.map(|verb| look(verb, &format!("{path} {}", verb.get_name()))).sum::<usize>()
         }
         let command = <Arguments as clap::CommandFactory>::command();
-        assert_eq!(look(&command, "raftctl"), 21);
+        assert_eq!(look(&command, "raftctl"), 29);
     }
 
     fn parse(line: &str) -> Arguments {

@@ -4,7 +4,6 @@
 use super::discover::Found;
 use super::exit::{Exit, Failure};
 use crate::dbus::client::{Client, ClientError};
-use crate::limits;
 
 /// What is to be done.
 pub struct Deed {
@@ -38,6 +37,5 @@ pub async fn ask_leader<T>(
         );
         return Err(Failure::new(Exit::Failure, message));
     };
-    let client = Client::connect(&instance.socket, limits::CLIENT_CALL_TIMEOUT).await?;
-    Ok(ask(&client).await?)
+    Ok(ask(&found.open(instance).await?).await?)
 }

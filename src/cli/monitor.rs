@@ -45,6 +45,53 @@ pub enum Event {
         /// Term now.
         term: u64,
     },
+    /// Whether the node hears a quorum changed.
+    QuorumChanged {
+        /// The node.
+        node: String,
+        /// Whether it does now.
+        quorum: bool,
+        /// Term now.
+        term: u64,
+    },
+    /// The cluster was paused, or goes on.
+    PausedChanged {
+        /// The node.
+        node: String,
+        /// Whether it is paused now.
+        paused: bool,
+        /// Term now.
+        term: u64,
+    },
+    /// Whether the host may be active changed, or why not.
+    EligibilityChanged {
+        /// The node.
+        node: String,
+        /// Whether it may now.
+        eligible: bool,
+        /// Why not.
+        ineligible: Vec<String>,
+    },
+    /// A unit that joins a target of the node is in another state.
+    MemberUnitChanged {
+        /// The node.
+        node: String,
+        /// The unit.
+        unit: String,
+        /// Its state; none: it joins no longer.
+        state: Option<String>,
+    },
+    /// Something had to be ended by force on the host.
+    Fenced {
+        /// The node.
+        node: String,
+        /// When it began, in microseconds since 1970.
+        when_usec: u64,
+        /// What was done.
+        what: String,
+        /// Why.
+        why: String,
+    },
     /// The agent went away.
     AgentGone {
         /// The node.
@@ -79,20 +126,52 @@ async fn follow(found: &Found, format: Format) -> Result<Infallible, Failure> {
     let (mut state, mut signals) = client.follow().await?;
     loop {
         let node = state.name.clone();
+        let mut standing = Standing::of(&state);
         say(&Event::State(Box::new(state)), format)?;
-        while let Some(signal) = signals.next().await {
-            say(&Event::new(&node, signal), format)?;
+        while let Some(signal) = signals.next_of_all().await {
+            let event = match signal {
+                Signal::Properties => standing.news(&client).await,
+                signal => Event::new(&node, signal),
+            };
+            if let Some(event) = event {
+                say(&event, format)?;
+            }
         }
         say(&Event::AgentGone { node }, format)?;
-        // Its socket is gone with it, and will be there again at the same place.
+        // It will be there again at the same place.
         (client, (state, signals)) = loop {
             tokio::time::sleep(limits::CLIENT_RECONNECT_PAUSE).await;
-            let again = Client::connect(client.socket(), limits::CLIENT_CALL_TIMEOUT).await;
-            let Ok(again) = again else { continue };
+            let Ok(again) = client.again().await else { continue };
             if let Ok(following) = again.follow().await {
                 break (again, following);
             }
         };
+    }
+}
+
+/// What was last said of whether the host may be active; no signal of its own is about that.
+#[derive(PartialEq, Eq)]
+struct Standing {
+    eligible: bool,
+    ineligible: Vec<String>,
+}
+
+impl Standing {
+    fn of(state: &Describe) -> Standing {
+        Standing { eligible: state.eligible, ineligible: state.ineligible.clone() }
+    }
+
+    /// What changed, if anything did.
+    async fn news(&mut self, client: &Client) -> Option<Event> {
+        // An agent that goes away is noticed by its silence.
+        let state = client.describe().await.ok()?;
+        let now = Standing::of(&state);
+        if *self == now {
+            return None;
+        }
+        *self = now;
+        let Standing { eligible, ineligible } = Standing::of(&state);
+        Some(Event::EligibilityChanged { node: state.name, eligible, ineligible })
     }
 }
 
@@ -102,10 +181,10 @@ fn say(event: &Event, format: Format) -> Result<(), Failure> {
 }
 
 impl Event {
-    fn new(node: &str, signal: Signal) -> Event {
+    fn new(node: &str, signal: Signal) -> Option<Event> {
         let node = node.to_owned();
         let name = |text: String| if text.is_empty() { None } else { Some(text) };
-        match signal {
+        Some(match signal {
             Signal::Role { old, new, term, token, reason } => {
                 let token = if token == 0 { None } else { Some(token) };
                 Event::RoleChanged { node, old, new, term, token, reason }
@@ -113,7 +192,14 @@ impl Event {
             Signal::Leader { old, new, term } => {
                 Event::LeaderChanged { node, old: name(old), new: name(new), term }
             }
-        }
+            Signal::Quorum { has, term } => Event::QuorumChanged { node, quorum: has, term },
+            Signal::Paused { paused, term } => Event::PausedChanged { node, paused, term },
+            Signal::Unit { unit, state } => {
+                Event::MemberUnitChanged { node, unit, state: name(state) }
+            }
+            Signal::Fenced { when_usec, what, why } => Event::Fenced { node, when_usec, what, why },
+            Signal::Properties => return None,
+        })
     }
 }
 
@@ -143,6 +229,26 @@ pub fn render(timestamp: &str, event: &Event, format: Format) -> String {
         }
         Event::LeaderChanged { node, old, new, term } => {
             format!("{node} leader {} → {}, term {term}", or_none(old), or_none(new))
+        }
+        Event::QuorumChanged { node, quorum, term } => {
+            let what = if *quorum { "regained" } else { "lost" };
+            format!("{node} quorum {what}, term {term}")
+        }
+        Event::PausedChanged { node, paused, term } => {
+            let what = if *paused { "paused" } else { "goes on" };
+            format!("{node} cluster {what}, term {term}")
+        }
+        Event::EligibilityChanged { node, eligible: true, .. } => format!("{node} eligible"),
+        Event::EligibilityChanged { node, ineligible, .. } => {
+            format!("{node} not eligible: {}", ineligible.join("; "))
+        }
+        Event::MemberUnitChanged { node, unit, state } => match state {
+            Some(state) => format!("{node} unit {unit} is {state}"),
+            None => format!("{node} unit {unit} is no longer a member"),
+        },
+        Event::Fenced { node, when_usec, what, why } => {
+            let when = super::output::date(*when_usec);
+            format!("{node} fenced by {what} at {when}: {why}")
         }
         Event::AgentGone { node } => format!("{node} agent went away, waiting for it"),
     };

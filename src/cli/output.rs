@@ -5,6 +5,7 @@
 //! something end quietly, verbs that do something go on and do it ([`Progress`]).
 
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -15,13 +16,18 @@ use crate::dbus::client::ClientError;
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         let status = match &error {
-            ClientError::NotRunning { .. } | ClientError::Closed => Exit::NotRunning,
+            ClientError::NotRunning { .. } | ClientError::NotOnBus { .. } | ClientError::Closed => {
+                Exit::NotRunning
+            }
             ClientError::NotPermitted { .. } => Exit::NotPermitted,
             ClientError::TimedOut { .. } => Exit::TimedOut,
             ClientError::NotUnderstood { .. } => Exit::Failure,
             ClientError::Refused { name, .. } => match name.as_str() {
                 "Stopping" | "Unreachable" => Exit::NotRunning,
                 "TransferTimedOut" => Exit::TimedOut,
+                "AccessDenied" | "NotAuthorized" | "InteractiveAuthorizationRequired" => {
+                    Exit::NotPermitted
+                }
                 "InvalidArgument" | "UnknownMember" | "ForceRequired" => Exit::Usage,
                 _ => Exit::Failure,
             },
@@ -196,6 +202,12 @@ pub fn headline(cluster: &str, leader: Option<&str>, format: Format) -> String {
     format!("{mark} Cluster {cluster}: leader {leader}")
 }
 
+/// A moment in microseconds since 1970 as a date. What is later cannot be written as one.
+pub fn date(usec: u64) -> String {
+    let since_epoch = Duration::from_micros(usec.min(YEAR_9999_USEC));
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch).to_string()
+}
+
 /// Writes `text` to standard output at once.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
@@ -256,3 +268,6 @@ impl<W: Write> Write for Progress<W> {
 
 /// The leader's mark.
 pub const STAR: &str = "★";
+
+/// The last microsecond before the year 10000.
+const YEAR_9999_USEC: u64 = 253_402_300_799_999_999;

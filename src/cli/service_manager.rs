@@ -62,6 +62,28 @@ impl ServiceManager {
         self.get_all(PATH, MANAGER).await
     }
 
+    /// Whether somebody has `name` on the bus, or would be started for it.
+    pub async fn is_on_bus(&self, name: &str) -> Result<bool, Failure> {
+        let (to, path) = ("org.freedesktop.DBus", "/org/freedesktop/DBus");
+        for list in ["ListNames", "ListActivatableNames"] {
+            let answer = self.connection.call_method(Some(to), path, Some(to), list, &());
+            let names: Vec<String> = read(list, &within(list, answer).await?)?;
+            if names.iter().any(|found| found == name) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A property of logind; `None` if there is no logind or it does not tell.
+    pub async fn login_property<T: TryFrom<OwnedVariant>>(&self, name: &str) -> Option<T> {
+        let (to, path) = ("org.freedesktop.login1", "/org/freedesktop/login1");
+        let body = ("org.freedesktop.login1.Manager", name);
+        let call = self.connection.call_method(Some(to), path, Some(PROPERTIES), "Get", &body);
+        let answer = within("Get", call).await.ok()?;
+        T::try_from(read::<OwnedVariant>("Get", &answer).ok()?).ok()
+    }
+
     async fn get_all(&self, path: &str, interface: &str) -> Result<Properties, Failure> {
         let answer = self.call(path, PROPERTIES, "GetAll", &(interface,)).await?;
         read("GetAll", &answer)

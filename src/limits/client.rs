@@ -23,3 +23,12 @@ pub const CLIENT_AUTHORIZATION_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How often `raftctl wait` looks although nothing was announced.
 pub const CLIENT_WAIT_POLL: Duration = Duration::from_millis(500);
+
+/// How long `raftctl init` and `raftctl doctor` try to reach another host.
+pub const CLIENT_PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Synced writes with which `raftctl doctor` measures a disk.
+pub const DOCTOR_DISK_WRITES: usize = 200;
+
+/// How long it measures at most. At the limit: what was measured until then counts.
+pub const DOCTOR_DISK_TIME: Duration = Duration::from_secs(2);
