@@ -210,7 +210,10 @@ async fn the_doctor_asks_the_agent() {
     assert_eq!(result(&checks, "peer n3").0, Outcome::Fail);
     let (outcome, found) = result(&checks, "version");
     assert!(outcome == Outcome::Warn && found.ends_with("n2 has 0.0.9"), "{found}");
-    assert_eq!(result(&checks, "agent"), (Outcome::Ok, "leader, active in term 7, leader n1".into()));
+    assert_eq!(
+        result(&checks, "agent"),
+        (Outcome::Ok, "leader, active in term 7, leader n1".into())
+    );
     assert!(checks.iter().any(|check| check.found == "no hardware watches PID 1"), "{checks:#?}");
 }
 

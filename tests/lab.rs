@@ -1,5 +1,7 @@
 //! The agent on real systemd hosts, and the lab itself, which must first be shown to work.
 
+#[path = "lab/attach.rs"]
+mod attach;
 #[path = "lab/cold_start.rs"]
 mod cold_start;
 #[path = "lab/disk.rs"]

@@ -10,11 +10,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::attach::{AttachArgs, DetachArgs};
 use super::cluster::ClusterVerb;
+use super::complete::CompleteArgs;
 use super::config_check::ConfigCheckArgs;
 use super::doctor::DoctorArgs;
 use super::exit::Exit;
 use super::init::InitArgs;
 use super::log_level::Level;
+use super::monitor::MonitorArgs;
 use super::standing::Switch;
 use super::wait::WaitArgs;
 use crate::core::NodeName;
@@ -54,7 +56,7 @@ pub struct Global {
     /// (start, stop and the like) print text all the same.
     #[arg(long, global = true, value_name = "MODE", value_enum, default_value_t = Json::Off)]
     pub json: Json,
-    /// Do not pipe output into a pager. Accepted for compatibility: there is none.
+    /// Do not pipe output into a pager.
     #[arg(long, global = true)]
     pub no_pager: bool,
     /// Do not ask for a password where root or the group raftctl would not be asked.
@@ -91,7 +93,7 @@ pub enum Verb {
     List,
     /// Follow changes of role and leader until interrupted.
     #[command(after_help = MONITOR_HELP)]
-    Monitor,
+    Monitor(MonitorArgs),
     /// Hand leadership to another node.
     #[command(after_help = TRANSFER_HELP)]
     Transfer {
@@ -172,6 +174,9 @@ pub enum Verb {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Say what can follow, for the completion of shells.
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArgs),
     /// Print the version.
     #[command(after_help = "Example:\n  raftctl version")]
     Version,
@@ -201,7 +206,9 @@ Environment:
   RAFTCTL_RUNTIME_DIRECTORY  like --runtime-directory
   RAFTCTL_CLUSTER_CONFIG     configuration file of the local cluster
   RAFTCTLD                   the agent that \"start\" and \"cluster start\" run
-  NO_COLOR                   no colours, whatever the terminal
+  SYSTEMD_PAGER, PAGER       the pager; empty or \"cat\": none. SYSTEMD_LESS: options of less
+  SYSTEMD_COLORS             1 or 0: colours or none, whatever the terminal
+  NO_COLOR                   no colours, unless SYSTEMD_COLORS is set
 
 Examples:
   raftctl                    show the cluster
@@ -239,7 +246,7 @@ mod tests {
         fn look(command: &clap::Command, path: &str) -> usize {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains(&format!("\n  {path}")), "{path}: {help}");
-            let verbs = command.get_subcommands();
+            let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
             1 + verbs.map(|verb| look(verb, &format!("{path} {}", verb.get_name()))).sum::<usize>()
         }
         let command = <Arguments as clap::CommandFactory>::command();

@@ -38,7 +38,7 @@ impl Instance {
         match Client::connect(&self.socket, timeout).await {
             Err(refused @ ClientError::NotPermitted { .. }) => {
                 let target = Target::on_bus(&self.name, interactive);
-                // Without a bus, or without the agent on it, the first answer is the one that tells.
+                // Without the agent on the bus, the first answer is the one that tells.
                 Client::open(&target, timeout).await.map_err(|_| refused)
             }
             other => other,

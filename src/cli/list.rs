@@ -5,7 +5,8 @@ use tokio::task::JoinSet;
 
 use super::discover::{Found, Instance};
 use super::exit::{Exit, Failure};
-use super::output::{Cell, Format, Style, Table, complain, print, role_cell};
+use super::output::{Cell, Format, Style, Table, complain, role_cell};
+use super::pager::Paging;
 use crate::dbus::client::{ClientError, block_on};
 use crate::dbus::describe::Describe;
 use crate::limits;
@@ -24,12 +25,12 @@ pub struct Listed {
 }
 
 /// Lists the agents that answer, and those that should but do not.
-pub fn run(found: &Found, format: Format) -> Result<Exit, Failure> {
+pub fn run(found: &Found, (format, paging): (Format, &Paging)) -> Result<Exit, Failure> {
     let listed = block_on(ask_all(found));
     if listed.is_empty() {
         return Err(found.nobody());
     }
-    print(&render(&listed, format))?;
+    paging.print(&render(&listed, format))?;
     if found.instances().len() >= limits::CLIENT_INSTANCES_MAX {
         complain(&format!("only the first {} are shown", limits::CLIENT_INSTANCES_MAX));
     }

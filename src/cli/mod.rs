@@ -4,6 +4,7 @@
 pub mod args;
 pub mod attach;
 pub mod cluster;
+pub mod complete;
 pub mod config_check;
 mod discover;
 pub mod doctor;
@@ -14,6 +15,7 @@ pub mod list;
 pub mod log_level;
 pub mod monitor;
 pub mod output;
+mod pager;
 mod service_manager;
 pub mod standing;
 pub mod start;
@@ -25,16 +27,18 @@ pub mod wait;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use crate::core::NodeName;
-use args::{Arguments, ConfigVerb, Global, Verb};
+use args::{Arguments, ConfigVerb, Global, Json, Verb};
 use cluster::{BusClient, ClusterVerb, Environment};
 use discover::Found;
 use exit::Exit;
 use output::{Format, Progress, complain};
+use pager::Paging;
 
 /// Runs the command line of this process; the result is its exit status.
 pub fn main() -> ExitCode {
@@ -74,8 +78,10 @@ fn perform(arguments: &Arguments) -> anyhow::Result<Exit> {
         }
         Verb::Doctor(args) => {
             let quiet = Format { legend: false, ..format };
-            doctor::run(args, global, || Found::look(global, &environment, quiet), format)?
+            let found = || Found::look(global, &environment, quiet);
+            doctor::run(args, global, found, (format, &Paging::of_process(global)))?
         }
+        Verb::Complete(args) => offer(&args.words, global, &environment)?,
         Verb::Version => version::run(format)?,
         Verb::Start => {
             let (config, agent) = (global.config.as_deref(), environment.agent.as_deref());
@@ -111,11 +117,12 @@ fn ask(
     format: Format,
 ) -> anyhow::Result<Exit> {
     let found = || Found::look(global, environment, format);
+    let paging = Paging::of_process(global);
     let own = |of: &Option<NodeName>| of.clone().or(global.node.clone());
     Ok(match verb {
-        Verb::Status { of } => status::run(&found()?, format, of.as_ref())?,
-        Verb::List => list::run(&found()?, format)?,
-        Verb::Monitor => monitor::run(&found()?, format)?,
+        Verb::Status { of } => status::run(&found()?, (format, &paging), of.as_ref())?,
+        Verb::List => list::run(&found()?, (format, &paging))?,
+        Verb::Monitor(args) => monitor::run(&found()?, format, &args.events)?,
         Verb::Transfer { to } => transfer::run(&found()?, format, to.as_ref())?,
         Verb::Takeover { force } => takeover::run(found, format, *force)?,
         Verb::Maintenance { switch, of } => {
@@ -135,6 +142,23 @@ fn ask(
         }
         _ => unreachable!("the caller does the others"),
     })
+}
+
+/// Prints what can follow `words`, the command line that somebody is typing.
+fn offer(words: &[String], global: &Global, environment: &Environment) -> anyhow::Result<Exit> {
+    let chosen = complete::chosen(words);
+    let mut global = Global { json: Json::Short, ..global.clone() };
+    let path = |name| chosen.get(name).map(PathBuf::from);
+    global.config = path("--config").or(global.config);
+    global.runtime_directory = path("--runtime-directory").or(global.runtime_directory);
+    let format = Format::of_process(&global);
+    let found = || Found::look(&global, environment, format);
+    let root = path("--root").unwrap_or_else(|| PathBuf::from("/"));
+    let host = complete::Host { found: &found, root: &root };
+    let command = <Arguments as clap::CommandFactory>::command();
+    let lines = complete::candidates(command, words, &host);
+    output::print(&lines.into_iter().map(|line| line + "\n").collect::<String>())?;
+    Ok(Exit::Ok)
 }
 
 /// Does `work` whoever reads standard output, and fails afterwards if it could not be written.

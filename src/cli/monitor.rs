@@ -13,6 +13,37 @@ use crate::dbus::client::{Client, Signal, block_on};
 use crate::dbus::describe::Describe;
 use crate::limits;
 
+/// Arguments of `monitor`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct MonitorArgs {
+    /// Only events of this kind; may be given several times.
+    #[arg(long = "event", value_enum, value_name = "EVENT")]
+    pub events: Vec<Kind>,
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// The state at the beginning.
+    State,
+    /// The role of the node.
+    Role,
+    /// Who leads.
+    Leader,
+    /// Whether there is a quorum.
+    Quorum,
+    /// Whether the cluster is paused.
+    Paused,
+    /// Whether the host may be active.
+    Eligible,
+    /// Units that joined a target of the node.
+    Unit,
+    /// Something was ended by force.
+    Fenced,
+    /// The agent went away.
+    Gone,
+}
+
 /// One line of the monitor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -107,7 +138,7 @@ struct Line<'a> {
 }
 
 /// Follows the first agent that answers. An interrupt ends it successfully.
-pub fn run(found: &Found, format: Format) -> Result<Exit, Failure> {
+pub fn run(found: &Found, format: Format, only: &[Kind]) -> Result<Exit, Failure> {
     block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -116,28 +147,32 @@ pub fn run(found: &Found, format: Format) -> Result<Exit, Failure> {
             _ = interrupt.recv() => Ok(Exit::Ok),
             _ = terminate.recv() => Ok(Exit::Ok),
             _ = hangup.recv() => Ok(Exit::Ok),
-            ended = follow(found, format) => match ended? {},
+            ended = follow(found, format, only) => match ended? {},
         }
     })
 }
 
-async fn follow(found: &Found, format: Format) -> Result<Infallible, Failure> {
+async fn follow(found: &Found, format: Format, only: &[Kind]) -> Result<Infallible, Failure> {
+    let say = |event: &Event| match only.is_empty() || only.contains(&event.kind()) {
+        true => say(event, format),
+        false => Ok(()),
+    };
     let mut client = found.connect(None).await?;
     let (mut state, mut signals) = client.follow().await?;
     loop {
         let node = state.name.clone();
         let mut standing = Standing::of(&state);
-        say(&Event::State(Box::new(state)), format)?;
+        say(&Event::State(Box::new(state)))?;
         while let Some(signal) = signals.next_of_all().await {
             let event = match signal {
                 Signal::Properties => standing.news(&client).await,
                 signal => Event::new(&node, signal),
             };
             if let Some(event) = event {
-                say(&event, format)?;
+                say(&event)?;
             }
         }
-        say(&Event::AgentGone { node }, format)?;
+        say(&Event::AgentGone { node })?;
         // It will be there again at the same place.
         (client, (state, signals)) = loop {
             tokio::time::sleep(limits::CLIENT_RECONNECT_PAUSE).await;
@@ -181,6 +216,20 @@ fn say(event: &Event, format: Format) -> Result<(), Failure> {
 }
 
 impl Event {
+    fn kind(&self) -> Kind {
+        match self {
+            Event::State(_) => Kind::State,
+            Event::RoleChanged { .. } => Kind::Role,
+            Event::LeaderChanged { .. } => Kind::Leader,
+            Event::QuorumChanged { .. } => Kind::Quorum,
+            Event::PausedChanged { .. } => Kind::Paused,
+            Event::EligibilityChanged { .. } => Kind::Eligible,
+            Event::MemberUnitChanged { .. } => Kind::Unit,
+            Event::Fenced { .. } => Kind::Fenced,
+            Event::AgentGone { .. } => Kind::Gone,
+        }
+    }
+
     fn new(node: &str, signal: Signal) -> Option<Event> {
         let node = node.to_owned();
         let name = |text: String| if text.is_empty() { None } else { Some(text) };

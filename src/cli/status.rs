@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::discover::Found;
 use super::exit::{Exit, Failure};
 use super::output::{
-    Cell, Format, STAR, Style, Table, active_cell, date, headline, no_cell, print, role_cell,
+    Cell, Format, STAR, Style, Table, active_cell, date, headline, no_cell, role_cell,
 };
+use super::pager::Paging;
 use crate::core::NodeName;
 use crate::dbus::client::{Client, block_on};
 use crate::dbus::describe::{Describe, DescribeFence, DescribeUnit, PeerView};
@@ -56,20 +57,24 @@ pub struct Quorum {
 }
 
 /// Shows the cluster, or node `of`. The exit status tells whether there is a leader.
-pub fn run(found: &Found, format: Format, of: Option<&NodeName>) -> Result<Exit, Failure> {
+pub fn run(
+    found: &Found,
+    (format, paging): (Format, &Paging),
+    of: Option<&NodeName>,
+) -> Result<Exit, Failure> {
     if let Some(of) = of {
         let node = block_on(async {
             let client = found.connect(Some(of.as_str())).await?;
             Ok::<_, Failure>(client.describe_peer(of.as_str()).await?)
         })?;
-        print(&render_node(&node, format))?;
+        paging.print(&render_node(&node, format))?;
         return Ok(if node.leader.is_some() { Exit::Ok } else { Exit::NoLeader });
     }
     let view = block_on(async {
         let client = found.connect(None).await?;
         ask(&client).await
     })?;
-    print(&render(&view, format))?;
+    paging.print(&render(&view, format))?;
     Ok(if view.leader.is_some() { Exit::Ok } else { Exit::NoLeader })
 }
 

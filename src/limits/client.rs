@@ -32,3 +32,7 @@ pub const DOCTOR_DISK_WRITES: usize = 200;
 
 /// How long it measures at most. At the limit: what was measured until then counts.
 pub const DOCTOR_DISK_TIME: Duration = Duration::from_secs(2);
+
+/// Files of a directory of units that are looked at for completions. At the limit: the others are
+/// not offered.
+pub const COMPLETE_FILES_MAX: usize = 4096;

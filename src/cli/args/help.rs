@@ -14,7 +14,8 @@ pub(super) const MONITOR_HELP: &str = "\
 Prints the present state first, then one line (or one JSON object) for each change. When the
 agent goes away it says so, and goes on when the agent is back.
 
-Example:
+Examples:
+  raftctl monitor --event leader --event unit
   raftctl monitor --json=short | while read -r change; do logger \"$change\"; done";
 
 pub(super) const TRANSFER_HELP: &str = "\

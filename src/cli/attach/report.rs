@@ -153,7 +153,8 @@ impl Report {
             (false, _) => {
                 let others = others.join(", ");
                 format!(
-                    "Next: raftctl attach {unit}{on} on the hosts of {others}, then raftctl status\n"
+                    "Next: raftctl attach {unit}{on} on the hosts of {others}, then raftctl \
+                     status\n"
                 )
             }
         };

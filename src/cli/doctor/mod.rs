@@ -17,7 +17,8 @@ use super::attach::{self, CONFIGURATION};
 use super::config_check;
 use super::discover::Found;
 use super::exit::Exit;
-use super::output::{Cell, Format, Style, Table, print};
+use super::output::{Cell, Format, Style, Table};
+use super::pager::Paging;
 use crate::config::Config;
 use crate::core::NodeName;
 use crate::dbus::client::block_on;
@@ -87,7 +88,7 @@ pub fn run(
     args: &DoctorArgs,
     global: &Global,
     found: impl Fn() -> anyhow::Result<Found>,
-    format: Format,
+    (format, paging): (Format, &Paging),
 ) -> anyhow::Result<Exit> {
     let mut checks = block_on(bus::host());
     checks.extend([host::clock_source(), host::clock_rate()]);
@@ -100,7 +101,7 @@ pub fn run(
     for file in files {
         checks.extend(node(&file, only, &found));
     }
-    print(&render(&checks, format))?;
+    paging.print(&render(&checks, format))?;
     let failed = checks.iter().any(|check| check.result == Result::Fail);
     Ok(if failed { Exit::Failure } else { Exit::Ok })
 }
