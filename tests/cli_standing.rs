@@ -300,6 +300,26 @@ impl FakeAgent {
     }
 }
 
+/// org.freedesktop.LogControl1(5).
+struct FakeLog(String);
+
+#[zbus::interface(name = "org.freedesktop.LogControl1")]
+impl FakeLog {
+    #[zbus(property)]
+    fn log_level(&self) -> String {
+        self.0.clone()
+    }
+
+    #[zbus(property)]
+    fn set_log_level(&mut self, level: String) -> zbus::fdo::Result<()> {
+        if level == "err" {
+            return Err(zbus::fdo::Error::AccessDenied("polkit says no".to_owned()));
+        }
+        self.0 = level;
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn whoever_may_not_use_the_socket_is_heard_on_the_bus() {
     let Some(bus) = PrivateBus::start() else { return };
@@ -322,6 +342,8 @@ async fn whoever_may_not_use_the_socket_is_heard_on_the_bus() {
     let agent = FakeAgent { asked: Arc::clone(&asked) };
     let built = connection::Builder::address(bus.address().as_str());
     let built = built.serve_at("/org/raftctl/Agent1", agent);
+    let log = FakeLog("info".to_owned());
+    let built = built.serve_at("/org/freedesktop/LogControl1", log);
     let _agent = built.name("org.raftctl.Agent1.n1").build().await.unwrap();
     let (status, out, error) = on_bus("maintenance on").await;
     assert_eq!(status, 0, "{error}");
@@ -334,6 +356,15 @@ async fn whoever_may_not_use_the_socket_is_heard_on_the_bus() {
     assert_eq!((status, out.as_str()), (4, ""));
     assert!(error.contains("polkit says no"), "{error}");
     assert_eq!(take()[1], call("SetMaintenance", false));
+    assert_eq!(on_bus("log-level").await.1, "info\n");
+    let (status, out, error) = on_bus("log-level debug").await;
+    assert_eq!(status, 0, "{error}");
+    assert!(out.starts_with("n1 logs at level debug until"), "{out}");
+    assert_eq!(on_bus("log-level --json=short").await.1, "{\"level\":\"debug\",\"node\":\"n1\"}\n");
+    let (status, _, error) = on_bus("log-level err").await;
+    assert_eq!(status, 4, "{error}");
+    assert!(error.contains("polkit says no"), "{error}");
+    assert_eq!(on_bus("log-level loud").await.0, 2);
     // Reading takes the same way.
     let (status, out, _) = on_bus("list --no-legend").await;
     assert_eq!(status, 0);

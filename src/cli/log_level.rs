@@ -3,6 +3,7 @@
 use super::discover::Found;
 use super::exit::{Exit, Failure};
 use super::output::{Format, print};
+use super::password::PasswordAgent;
 use crate::core::NodeName;
 use crate::dbus::client::block_on;
 
@@ -44,6 +45,7 @@ pub fn run(
     let (name, now) = block_on(async {
         let client = found.only(node, "raftctl log-level").await?;
         if let Some(level) = level {
+            let _asks = PasswordAgent::start(&client);
             client.set_log_level(level.as_str()).await?;
         }
         Ok::<_, Failure>((client.describe().await?.name, client.log_level().await?))

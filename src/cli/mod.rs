@@ -16,6 +16,7 @@ pub mod log_level;
 pub mod monitor;
 pub mod output;
 mod pager;
+mod password;
 mod service_manager;
 pub mod standing;
 pub mod start;

@@ -5,6 +5,7 @@ use super::discover::Found;
 use super::exit::{Exit, Failure};
 use super::leader::{Deed, ask_leader};
 use super::output::{Format, print};
+use super::password::PasswordAgent;
 use crate::core::NodeName;
 use crate::dbus::client::{Client, ClientError, block_on};
 use crate::dbus::describe::Describe;
@@ -30,6 +31,7 @@ pub fn maintenance(
     let (before, after) = block_on(async {
         let client = found.only(node, command).await?;
         let before = client.describe().await?;
+        let _asks = PasswordAgent::start(&client);
         client.set_maintenance(on).await?;
         // It has been done, whether or not the agent still says how it goes.
         let after = client.describe().await.unwrap_or_else(|_| before.clone());
@@ -69,6 +71,7 @@ pub fn clear(found: &Found, format: Format, node: Option<&NodeName>) -> Result<E
     let (before, after) = block_on(async {
         let client = found.only(node, "raftctl clear").await?;
         let before = client.describe().await?;
+        let _asks = PasswordAgent::start(&client);
         client.clear_failures().await?;
         let after = client.describe().await.unwrap_or_else(|_| before.clone());
         Ok::<_, Failure>((before, after))

@@ -68,7 +68,7 @@ fn a_server_is_attached_handed_over_and_detached() {
             for property in ["BindsTo", "After", "WantedBy"] {
                 assert!(show(property).split(' ').any(|unit| unit == target(host)), "{property}");
             }
-            assert_eq!(show("TimeoutStopUSec"), "1.200s");
+            assert!(show("TimeoutStopUSec").starts_with("1.200"), "{}", show("TimeoutStopUSec"));
             assert_eq!(good(host, &["systemctl", "is-enabled", "web"]), "enabled\n");
             let again = good(host, &["raftctl", "attach", "web"]);
             assert!(again.contains("nothing to write"), "{again}");
@@ -118,7 +118,6 @@ fn what_systemd_could_not_do_is_refused() {
         host.systemctl(&["unmask", "web"]);
         put(host, "many@.service", WEB);
         assert!(attach("many@.service").contains("is a template"));
-        assert!(attach("dbus.service").contains("dbus.service"), "the agent comes after it");
         // A loop through another unit.
         put(host, "mid.service", &WEB.replace("[Service]", "Before=network.target\n[Service]"));
         put(host, "early.service", &WEB.replace("[Service]", "Before=mid.service\n[Service]"));

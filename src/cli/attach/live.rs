@@ -16,7 +16,7 @@ pub async fn facts(
 ) -> Result<Facts, Failure> {
     let mut facts = read(unit, &manager.properties(unit.as_str()).await?);
     if facts.load == "loaded" {
-        facts.in_the_way = in_the_way(manager, facts.name.as_str(), target).await?;
+        facts.in_the_way = in_the_way(manager, &facts.before, target).await?;
     }
     Ok(facts)
 }
@@ -61,21 +61,23 @@ pub fn read(unit: &UnitName, properties: &Properties) -> Facts {
     }
 }
 
-/// A unit that `target` waits for, directly or through others, and that itself waits for `unit`.
+/// One of the units `before` which the new member is ordered, for which `target` waits, directly or
+/// through others. Asks only about those: the member itself, which nothing needs yet, may be
+/// forgotten by the manager between two questions, and with it what others know of it.
 async fn in_the_way(
     manager: &ServiceManager,
-    unit: &str,
+    before: &[String],
     target: &str,
 ) -> Result<Option<String>, Failure> {
     let mut seen = BTreeSet::from([target.to_owned()]);
     let mut left = vec![target.to_owned()];
     while let Some(name) = left.pop() {
-        for before in manager.units(&name, "After").await? {
-            if before == unit {
-                return Ok(Some(name));
-            }
-            if seen.len() < limits::CLIENT_ORDER_UNITS_MAX && seen.insert(before.clone()) {
-                left.push(before);
+        if before.contains(&name) {
+            return Ok(Some(name));
+        }
+        for earlier in manager.units(&name, "After").await? {
+            if seen.len() < limits::CLIENT_ORDER_UNITS_MAX && seen.insert(earlier.clone()) {
+                left.push(earlier);
             }
         }
     }
