@@ -376,3 +376,53 @@ async fn whoever_may_not_use_the_socket_is_heard_on_the_bus() {
     assert_eq!(status, 0);
     assert!(out.contains("no answer"), "{out}");
 }
+
+#[tokio::test]
+async fn the_monitor_hears_the_agent_on_the_bus_and_nobody_else() {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+    let Some(bus) = PrivateBus::start() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("n1")).unwrap();
+    let listener = tokio::net::UnixListener::bind(directory.path().join("n1/bus")).unwrap();
+    let _closing = tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let serve = async || {
+        let agent = FakeAgent { asked: Arc::default() };
+        let built = connection::Builder::address(bus.address().as_str());
+        let built = built.serve_at("/org/raftctl/Agent1", agent);
+        built.name("org.raftctl.Agent1.n1").build().await.unwrap()
+    };
+    let agent = serve().await;
+    let mut command = raftctl(directory.path(), "monitor --json=short");
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut event = async || -> serde_json::Value {
+        let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap();
+        serde_json::from_str(&line.expect("a line")).unwrap()
+    };
+    assert_eq!(event().await["event"], "state");
+    // Somebody who sends what the agent sends, to whomever the bus knows.
+    let forger = systemd_support::connect(&bus).await;
+    let (path, interface) = ("/org/raftctl/Agent1", "org.raftctl.Agent1.Node");
+    let bus_name = "org.freedesktop.DBus";
+    let names = forger.call_method(Some(bus_name), "/", Some(bus_name), "ListNames", &()).await;
+    let names: Vec<String> = names.unwrap().body().deserialize().unwrap();
+    for name in names.iter().filter(|name| name.starts_with(':')) {
+        let lie = ("n1", "forged", 9u64);
+        let sent = forger.emit_signal(Some(name.as_str()), path, interface, "LeaderChanged", &lie);
+        sent.await.unwrap();
+    }
+    // The bus keeps the order of what one connection sends; the answer comes after the lies.
+    forger.call_method(Some(bus_name), "/", Some(bus_name), "GetId", &()).await.unwrap();
+    let truth = ("n1", "n2", 8u64);
+    let nobody = None::<&str>;
+    agent.emit_signal(nobody, path, interface, "LeaderChanged", &truth).await.unwrap();
+    let said = event().await;
+    assert_eq!((&said["event"], &said["new"]), (&"leader-changed".into(), &"n2".into()));
+    // The agent goes away, and comes back.
+    agent.close().await.unwrap();
+    assert_eq!(event().await["event"], "agent-gone");
+    let _agent = serve().await;
+    assert_eq!(event().await["event"], "state");
+}

@@ -2,6 +2,8 @@
 
 #[path = "lab/attach.rs"]
 mod attach;
+#[path = "lab/bus.rs"]
+mod bus;
 #[path = "lab/cold_start.rs"]
 mod cold_start;
 #[path = "lab/disk.rs"]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::Backlog;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
+use super::buses;
 use super::enforcement;
 use super::error::{SetupError, error_chain};
 use super::host::{self, OrderSink};
@@ -27,7 +28,7 @@ use crate::limits;
 use crate::node::disk::DiskWorker;
 use crate::node::driver::{Driver, Surfaces};
 use crate::node::event::Consequence;
-use crate::node::handle::{HostRequest, NodeHandle};
+use crate::node::handle::HostRequest;
 use crate::node::machine::ClusterMachine;
 use crate::node::status::{HostStatus, NodeStatus};
 use crate::node::{Member, Node, NodeConfig, clock, recover};
@@ -238,7 +239,7 @@ pub(super) fn serve(
             host::watch_host(config, handle.clone(), outside.clone())?;
         }
         enforcement::follow(config, &timing, manager, handle.watch(), publish);
-        let stop_bus = serve_bus(bus, handle.clone())?;
+        let stop_bus = buses::serve(config, bus, handle.clone(), level.clone())?;
         let reload =
             Reload { config: config.clone(), read, level, scripts: scripts.clone(), running };
         let reloading = reload::on_hangup(reload, notifier.clone(), handle.clone())?;
@@ -352,31 +353,4 @@ fn occurrence(consequence: &Consequence, status: &NodeStatus) -> Occurrence {
         reason: consequence.reason,
         timestamp_usec: since_epoch.as_micros() as u64,
     }
-}
-
-/// Serves the private bus on a thread of its own: whatever its clients do, heartbeats go on.
-/// Returns what stops it and removes its socket.
-fn serve_bus(bus: private::Listener, handle: NodeHandle) -> Result<impl FnOnce(), SetupError> {
-    let (stop, stopped) = oneshot::channel::<()>();
-    let thread = std::thread::Builder::new()
-        .name("dbus".to_owned())
-        .spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let result = runtime.and_then(|runtime| {
-                runtime.block_on(async {
-                    tokio::select! {
-                        served = private::serve(bus, handle) => served,
-                        _ = stopped => Ok(()),
-                    }
-                })
-            });
-            if let Err(error) = result {
-                tracing::error!("the private bus is not served: {error}");
-            }
-        })
-        .map_err(SetupError::System)?;
-    Ok(move || {
-        let _ = stop.send(());
-        let _ = thread.join();
-    })
 }

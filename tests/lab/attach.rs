@@ -167,8 +167,20 @@ fn the_first_things_that_an_administrator_types() {
                 assert!(checks.iter().any(|check| check["check"] == name), "{name}: {checks:#?}");
             }
             let stranger = ["systemd-run", "--wait", "--pipe", "--collect", "-q", "--uid=nobody"];
-            let ran = host.run(&[&stranger[..], &["raftctl", "attach", "web"]].concat());
+            let as_stranger = |line: &[&str]| host.run(&[&stranger[..], line].concat());
+            let ran = as_stranger(&["raftctl", "attach", "web"]);
             assert_eq!(ran.code, 4, "{}", ran.stderr);
+            // Over the system bus everybody may look, and nobody else may touch.
+            let ran = as_stranger(&["raftctl", "status"]);
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            assert!(ran.stdout.contains("3 nodes listed"), "{}", ran.stdout);
+            let ran = as_stranger(&["raftctl", "wait", "--for", "active"]);
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            let ran = as_stranger(&["raftctl", "pause"]);
+            assert_eq!(ran.code, 4, "{}", ran.stderr);
+            let level = ["raftctl", "log-level"];
+            good(host, &[&level[..], &["debug"]].concat());
+            assert_eq!(good(host, &level), "debug\n");
         }
         let host = lab.hosts().next().unwrap();
         let again = host.run(&[

@@ -225,6 +225,13 @@ impl Attaching<'_> {
         if !report.disabled.is_empty() {
             self.disable(facts).await?;
         }
+        if let (Some(manager), Some(false)) = (&self.manager, report.active_here)
+            && up(&facts.active)
+        {
+            // BEFORE it is bound: systemd would stop it by itself, and nobody would have said so.
+            manager.stop(unit).await?;
+            report.stopped = true;
+        }
         if report.new {
             self.place.write(&report.dropin, &report.text)?;
             self.place.point(&report.link, &facts.fragment)?;
@@ -241,21 +248,16 @@ impl Attaching<'_> {
             ));
             return Ok(());
         }
-        match report.active_here {
-            Some(true) if !up(&now.active) => {
-                let result = manager.start(unit).await?;
-                report.started = result == "done";
-                if !report.started {
-                    report.failed = Some(format!(
-                        "{unit} did not start ({result}): `systemctl status {unit}` says why"
-                    ));
-                }
+        // Now: a target that has come up since did not know of its new member.
+        report.active_here = Some(live::is_up(manager, &target).await?);
+        if report.active_here == Some(true) && !up(&now.active) {
+            let result = manager.start(unit).await?;
+            report.started = result == "done";
+            if !report.started {
+                report.failed = Some(format!(
+                    "{unit} did not start ({result}): `systemctl status {unit}` says why"
+                ));
             }
-            Some(false) if up(&now.active) => {
-                manager.stop(unit).await?;
-                report.stopped = true;
-            }
-            _ => {}
         }
         Ok(())
     }
