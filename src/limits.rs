@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 mod bus;
+mod client;
 mod host;
 mod succession;
 
 pub use bus::*;
+pub use client::*;
 pub use host::*;
 pub use succession::*;
 

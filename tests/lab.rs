@@ -1,5 +1,7 @@
 //! The agent on real systemd hosts, and the lab itself, which must first be shown to work.
 
+#[path = "lab/attach.rs"]
+mod attach;
 #[path = "lab/bus.rs"]
 mod bus;
 #[path = "lab/cold_start.rs"]
