@@ -13,8 +13,10 @@ pub mod role;
 pub mod secret;
 pub mod state;
 pub mod time;
+pub mod unit;
 
 pub use id::{
     Address, ClusterId, Incarnation, Index, Invocation, MachineId, NodeId, NodeName, Term, Token,
 };
 pub use time::{Instant, Reading};
+pub use unit::UnitName;

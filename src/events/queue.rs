@@ -80,7 +80,7 @@ impl Queue {
         match told.occurrence.event {
             EventName::Leader => self.owes_demotion = true,
             EventName::Follower => self.owes_demotion = false,
-            EventName::Candidate | EventName::Learner | EventName::Change => {}
+            _ => {}
         }
         self.taken = Some(told.occurrence.event);
         self.running = Some(told.stands_for);
