@@ -11,6 +11,7 @@ pub mod release;
 pub mod rng;
 pub mod role;
 pub mod secret;
+pub mod standing;
 pub mod state;
 pub mod time;
 pub mod unit;

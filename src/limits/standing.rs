@@ -34,3 +34,23 @@ pub const HEALTH_TIMEOUT_LOWEST: Duration = Duration::from_millis(10);
 
 /// Highest `rise` and `fall`. Beyond: configuration refused.
 pub const HEALTH_COUNT_MAX: u32 = 100;
+
+/// How long after the end of a hold-down the next one counts as the first again.
+pub const HOLD_DOWN_QUIET: Duration = Duration::from_secs(3600);
+
+/// Size of the record of a host's standing, in bytes. Beyond: it counts as damaged.
+pub const STANDING_RECORD_MAX_BYTES: u64 = 256 << 10;
+
+/// Units whose changes the agent follows: the members of both targets and `eligible_while`. The bus
+/// allows 512 rules for a connection. At the limit: the rest is not looked at, and a warning says
+/// so.
+pub const FOLLOWED_UNITS_MAX: usize = 128;
+
+/// Units are looked at this often even if nothing was announced, so that a lost signal costs this
+/// long.
+pub const FOLLOWED_UNITS_POLL: Duration = Duration::from_secs(10);
+
+/// Shortest pause between two looks at the units, however much is announced.
+pub const FOLLOWED_UNITS_PAUSE: Duration = Duration::from_millis(50);
+
+const _: () = assert!(ELIGIBLE_WHILE_MAX < FOLLOWED_UNITS_MAX);
