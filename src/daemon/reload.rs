@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::error::SetupError;
 use super::logging::Level;
 use super::setup::{Running, scripts_config};
-use crate::config::Config;
+use super::standing::Settings;
 use crate::config::keys::Key;
+use crate::config::{Config, Eligibility};
 use crate::events::Scripts;
 use crate::node::handle::NodeHandle;
 use crate::systemd::notify::{Notifier, NotifyState, status_text};
@@ -30,6 +32,8 @@ pub(super) struct Reload {
     pub(super) scripts: Arc<Scripts>,
     /// What no file can change.
     pub(super) running: Running,
+    /// By what the standing of the host is judged.
+    pub(super) standing: watch::Sender<Arc<Settings>>,
 }
 
 /// Reloads at every SIGHUP.
@@ -74,6 +78,10 @@ impl Reload {
                 "SIGHUP: [{section}] {key} = {new} needs a restart of this agent; it stays {old}"
             );
         }
+        let Eligibility { priority, preempt, .. } = self.config.eligibility;
+        self.config.eligibility = Eligibility { priority, preempt, ..new.eligibility };
+        self.config.health = new.health;
+        self.standing.send_replace(Settings::of(&self.config));
         self.config.events = new.events;
         self.config.log.level = new.log.level;
         self.level.set(self.config.log.level);
@@ -90,5 +98,10 @@ impl Reload {
 
 /// Whether a new value takes effect without a restart.
 fn is_live(key: &Key) -> bool {
-    matches!((key.section, key.name), ("events", _) | ("log", "level"))
+    match (key.section, key.name) {
+        // The node tells the others of both, in its handshake.
+        ("eligibility", "priority" | "preempt") => false,
+        ("eligibility" | "health" | "events", _) | ("log", "level") => true,
+        _ => false,
+    }
 }

@@ -13,7 +13,9 @@ use super::enforcement;
 use super::error::{SetupError, error_chain};
 use super::host::{self, OrderSink};
 use super::logging::Level;
+use super::publish::Publish;
 use super::reload::{self, Reload};
+use super::standing::{self, Loaded};
 use super::supervisor;
 use crate::config::{Config, TICK};
 use crate::consensus::{Replica, ReplicaConfig};
@@ -26,7 +28,7 @@ use crate::exit::Exit;
 use crate::limits;
 use crate::node::disk::DiskWorker;
 use crate::node::driver::{Driver, Surfaces};
-use crate::node::event::Consequence;
+use crate::node::event::{Consequence, Event};
 use crate::node::handle::{HostRequest, NodeHandle};
 use crate::node::machine::ClusterMachine;
 use crate::node::status::{HostStatus, NodeStatus};
@@ -48,6 +50,7 @@ pub(super) struct Prepared {
     bus: private::Listener,
     known: Known,
     process: u64,
+    standing: Loaded,
 }
 
 /// Opens and binds everything.
@@ -62,9 +65,12 @@ pub(super) fn prepare(config: &Config, passed: Option<RaftSocket>) -> Result<Pre
     let root = &config.node.state_directory;
     let directory = StateDir::open(root, name, &config.cluster.name, fresh)?;
     let process = u64::from_be_bytes(random()?);
-    let (node, worker) = open_state(config, &directory)?;
+    let standing = Loaded::read(root);
+    let (mut node, worker) = open_state(config, &directory)?;
+    // BEFORE its first turn: a node whose standing is not known must not be promoted.
+    node.handle(clock::reading(), Event::Eligible { eligible: false }, &mut Vec::new());
     let known = node.known();
-    Ok(Prepared { directory, node, worker, listener, bus, known, process })
+    Ok(Prepared { directory, node, worker, listener, bus, known, process, standing })
 }
 
 fn random<const N: usize>() -> Result<[u8; N], SetupError> {
@@ -204,7 +210,7 @@ pub(super) fn serve(
         .enable_all()
         .build()
         .map_err(SetupError::System)?;
-    let Prepared { directory, node, worker, listener, bus, known, process } = prepared;
+    let Prepared { directory, node, worker, listener, bus, known, process, standing } = prepared;
     let result = runtime.block_on(async {
         let (events, peers) = mpsc::channel(limits::DRIVER_QUEUE_EVENTS);
         let identity = identity(config, directory.incarnation(), process);
@@ -228,18 +234,28 @@ pub(super) fn serve(
         };
         let scripts = Arc::new(events::start(scripts_config(config, &running))?);
         host::follow_scripts(scripts.over(), outside.clone());
-        let (publish, known) = watch::channel(Arc::new(HostStatus::default()));
-        let (asked, _host_requests) = mpsc::channel(limits::DRIVER_REQUESTS);
+        let (publish, known) = Publish::new();
+        let (asked, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let surfaces = surfaces(Arc::clone(&scripts), host::orders(on_host), pinger, known, asked);
         let driver = Driver::new(node, worker, transport, peers, reports, surfaces);
         let (driver, handle) = driver.map_err(SetupError::System)?;
         if has_host {
             host::watch_host(config, handle.clone(), outside.clone())?;
         }
-        enforcement::follow(config, &timing, manager, handle.watch(), publish);
+        enforcement::follow(config, &timing, manager.clone(), handle.watch(), publish.clone());
+        let status = handle.watch();
+        let ends = standing::Ends { manager, status, requests, events: outside.clone(), publish };
+        let standing = standing::start(config, standing, ends).map_err(SetupError::System)?;
         let stop_bus = serve_bus(bus, handle.clone())?;
-        let reload =
-            Reload { config: config.clone(), read, level, scripts: scripts.clone(), running };
+        let settings = standing.settings();
+        let reload = Reload {
+            config: config.clone(),
+            read,
+            level,
+            scripts: scripts.clone(),
+            running,
+            standing: settings,
+        };
         let reloading = reload::on_hangup(reload, notifier.clone(), handle.clone())?;
         let stopping = supervisor::stop_on_signal(handle.clone(), notifier.clone())?;
         let (name, address) = (&config.node.name, &config.node.listen);
@@ -254,6 +270,7 @@ pub(super) fn serve(
         reloading.abort();
         // Once the task is gone, so is its hold on the scripts.
         let _ = reloading.await;
+        standing.stop().await;
         if let Ok(scripts) = Arc::try_unwrap(scripts) {
             scripts.stop(config.events.timeout).await;
         }

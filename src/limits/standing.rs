@@ -54,3 +54,13 @@ pub const FOLLOWED_UNITS_POLL: Duration = Duration::from_secs(10);
 pub const FOLLOWED_UNITS_PAUSE: Duration = Duration::from_millis(50);
 
 const _: () = assert!(ELIGIBLE_WHILE_MAX < FOLLOWED_UNITS_MAX);
+
+/// Observations and findings that wait for the owner of the standing. At the limit: whoever looks
+/// waits.
+pub const STANDING_QUEUE: usize = 8;
+
+/// Bytes of the health command's output that are kept, from its end.
+pub const HEALTH_OUTPUT_MAX_BYTES: usize = 1024;
+
+/// Characters of its last line that are shown. At the limit: cut off.
+pub const HEALTH_LINE_MAX_CHARS: usize = 120;
