@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+mod bus;
 mod host;
 mod standing;
 
+pub use bus::*;
 pub use host::*;
 pub use standing::*;
 

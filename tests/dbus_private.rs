@@ -12,8 +12,11 @@ use raftctl::core::authority::Phase;
 use raftctl::core::{NodeId, Token};
 use raftctl::dbus::client::{Client, ClientError, Signal};
 use raftctl::dbus::{NODE_INTERFACE, ROOT_PATH};
-use raftctl::node::handle::{RemoteStatusError, Request, TakeoverError, TransferError};
-use raftctl::node::status::{Change, HostStatus, LastFence, Role};
+use raftctl::node::handle::{
+    HostRequest, HostRequestError, PauseError, RemoteStatusError, Request, TakeoverError,
+    TransferError,
+};
+use raftctl::node::status::{Change, HostStatus, LastFence, Role, UnitStatus};
 use zbus::export::futures_core::Stream as _;
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream, OwnedVariant, connection};
@@ -60,23 +63,31 @@ async fn describe_tells_the_status_of_the_node() {
         "cluster_id",
         "cluster_name",
         "commit_index",
+        "eligible",
         "fence_armed",
+        "held_down_until_usec",
         "id",
+        "ineligible",
         "last_fence",
         "leader",
         "leader_address",
+        "maintenance",
         "members",
         "name",
+        "paused",
         "role",
         "term",
         "token",
+        "units",
         "version",
         "warnings",
     ];
     assert_eq!(keys, expected);
     let member = json["members"][2].as_object().unwrap();
     let keys: Vec<_> = member.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["address", "connected", "id", "kind", "matched", "name"]);
+    let expected =
+        ["address", "connected", "eligible", "id", "kind", "matched", "name", "priority"];
+    assert_eq!(keys, expected);
     assert_eq!((&json["token"], &json["active"]), (&42.into(), &true.into()));
 }
 
@@ -100,12 +111,17 @@ async fn properties_have_the_documented_types() {
         "ClusterId s",
         "ClusterName s",
         "CommitIndex t",
+        "Eligible b",
         "FenceArmed s",
+        "HeldDownUntil t",
+        "IneligibleReasons as",
         "LastFence (tss)",
         "Leader s",
         "LeaderAddress s",
+        "Maintenance b",
         "Members a(tsssb)",
         "Name s",
+        "Paused b",
         "Role s",
         "Term t",
         "Token t",
@@ -232,6 +248,8 @@ async fn what_is_known_of_the_host_is_told_and_announced() {
     let names: Vec<_> = changed.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["FenceArmed", "LastFence"]);
     assert!(changed[0].1.contains("reboot") && changed[1].1.contains("slow"), "{changed:?}");
+    let signal = next(&mut stream).await;
+    assert_eq!(signal.header().member().unwrap().as_str(), "Fenced");
 
     // Neither a warning nor a phase is a property.
     node.on_host(|known| known.warnings.clear());
@@ -319,6 +337,149 @@ async fn a_cluster_is_described_at_once_and_without_its_silent_members() {
     assert_eq!(views[2].status, None);
     let error = views[2].error.as_deref().unwrap();
     assert!(error.contains("n3") && error.contains("500 ms"), "{error}");
+}
+
+#[tokio::test]
+async fn what_an_operator_asks_of_the_host_is_handed_on() {
+    let mut node = FakeNode::new(leader_of_three());
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let connection = raw(&socket).await;
+    let disk = HostRequestError::Disk { reason: "no space left".to_owned() };
+    let answers = [
+        (Ok(()), None),
+        (Err(disk), Some("NotWritten")),
+        (Err(HostRequestError::Stopping), Some("Stopping")),
+    ];
+    for (answer, expected) in answers {
+        let asked = call(&connection, NODE_INTERFACE, "SetMaintenance", &(true,));
+        let answering = async {
+            let HostRequest::Maintenance { on: true, reply } = node.host_request().await else {
+                panic!()
+            };
+            reply.send(answer.clone()).unwrap();
+        };
+        let (result, ()) = tokio::join!(asked, answering);
+        assert_eq!(error_of(result).as_deref(), expected);
+
+        let asked = call(&connection, NODE_INTERFACE, "ClearFailures", &());
+        let answering = async {
+            let HostRequest::ClearFailures { reply } = node.host_request().await else { panic!() };
+            reply.send(answer.clone()).unwrap();
+        };
+        let (result, ()) = tokio::join!(asked, answering);
+        assert_eq!(error_of(result).as_deref(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_pause_and_its_end_are_handed_on() {
+    let mut node = FakeNode::new(leader_of_three());
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let connection = raw(&socket).await;
+    let asked = call(&connection, NODE_INTERFACE, "Pause", &());
+    let (result, ()) = tokio::join!(asked, answer_pause(&mut node, (true, false), Ok(())));
+    assert_eq!(error_of(result), None);
+    let n2 = || "n2".to_owned();
+    let cases = [
+        (Ok(()), None),
+        (Err(PauseError::NotLeader { leader: Some(n2()) }), Some("NotLeader")),
+        (Err(PauseError::ActiveElsewhere { node: n2() }), Some("ActiveElsewhere")),
+        (Err(PauseError::Refused { reason: "busy".to_owned() }), Some("Busy")),
+        (Err(PauseError::Stopping), Some("Stopping")),
+    ];
+    for (answer, expected) in cases {
+        for force in [false, true] {
+            let body = (force,);
+            let asked = call(&connection, NODE_INTERFACE, "Resume", &body);
+            let answering = answer_pause(&mut node, (false, force), answer.clone());
+            let (result, ()) = tokio::join!(asked, answering);
+            assert_eq!(error_of(result).as_deref(), expected);
+        }
+    }
+}
+
+async fn answer_pause(node: &mut FakeNode, expected: (bool, bool), answer: Result<(), PauseError>) {
+    let Request::Pause { on, force, reply } = node.request().await else { panic!() };
+    assert_eq!((on, force), expected);
+    reply.send(answer).unwrap();
+}
+
+/// The last part of the name of the error, if it is one.
+fn error_of(result: zbus::Result<Message>) -> Option<String> {
+    match result {
+        Ok(_) => None,
+        Err(zbus::Error::MethodError(name, ..)) => {
+            let name = name.strip_prefix("org.raftctl.Agent1.Error.");
+            Some(name.expect("an error of ours").to_owned())
+        }
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_standing_of_the_host_is_told_once_and_then_its_signals() {
+    let node = FakeNode::new(leader_of_three());
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, _serving) = node.serve(dir.path());
+    let connection = raw(&socket).await;
+    let mut stream = MessageStream::from(&connection);
+    call(&connection, NODE_INTERFACE, "Describe", &()).await.unwrap();
+    next(&mut stream).await;
+
+    let unit = |name: &str, state: &str| UnitStatus {
+        name: name.to_owned(),
+        on_leader: true,
+        state: state.to_owned(),
+        failures: 1,
+    };
+    node.on_host(|host| {
+        host.maintenance = true;
+        host.ineligible = vec!["maintenance".to_owned()];
+        host.held_down_until_usec = Some(9);
+        host.units = vec![unit("a.service", "active"), unit("b.service", "failed")];
+        let (what, why) = ("kill".to_owned(), "slow".to_owned());
+        host.last_fence = Some(LastFence { when_usec: 7, what, why });
+    });
+    let changed = properties_changed(&next(&mut stream).await);
+    let names: Vec<_> = changed.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = ["Eligible", "HeldDownUntil", "IneligibleReasons", "LastFence", "Maintenance"];
+    assert_eq!(names, expected);
+    let signal = next(&mut stream).await;
+    assert_eq!(signal.header().member().unwrap().as_str(), "Fenced");
+    let (when, what, why): (u64, String, String) = signal.body().deserialize().unwrap();
+    assert_eq!((when, what.as_str(), why.as_str()), (7, "kill", "slow"));
+    let mut unit_told = async || {
+        let signal = next(&mut stream).await;
+        assert_eq!(signal.header().member().unwrap().as_str(), "MemberUnitChanged");
+        signal.body().deserialize::<(String, String)>().unwrap()
+    };
+    let told = |name: &str, state: &str| (name.to_owned(), state.to_owned());
+    assert_eq!(unit_told().await, told("a.service", "active"));
+    assert_eq!(unit_told().await, told("b.service", "failed"));
+    node.on_host(|host| {
+        host.units = vec![unit("b.service", "active")];
+    });
+    assert_eq!(unit_told().await, told("b.service", "active"));
+    assert_eq!(unit_told().await, told("a.service", ""));
+    let units = connect(&socket).await.describe().await.unwrap().units;
+    let units: Vec<_> =
+        units.iter().map(|u| (u.name.as_str(), u.on.as_str(), u.failures)).collect();
+    assert_eq!(units, [("b.service", "leader", 1)]);
+
+    let paused = Change::Paused { paused: true, term: 7 };
+    node.update(|status| status.paused = true, Some(paused));
+    let changed = properties_changed(&next(&mut stream).await);
+    assert_eq!(changed.len(), 1, "{changed:?}");
+    assert_eq!(changed[0].0, "Paused");
+    let signal = next(&mut stream).await;
+    assert_eq!(signal.header().member().unwrap().as_str(), "PausedChanged");
+    assert_eq!(signal.body().deserialize::<(bool, u64)>().unwrap(), (true, 7));
+    node.update(|_| (), Some(Change::Quorum { has: false, term: 7 }));
+    let signal = next(&mut stream).await;
+    assert_eq!(signal.header().member().unwrap().as_str(), "QuorumChanged");
+    assert_eq!(signal.body().deserialize::<(bool, u64)>().unwrap(), (false, 7));
 }
 
 /// `PropertiesChanged` of our interface, as (name, text of value) in order of names.

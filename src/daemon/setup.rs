@@ -22,7 +22,7 @@ use crate::consensus::{Replica, ReplicaConfig};
 use crate::core::state::ClusterState;
 use crate::core::{Incarnation, Invocation};
 use crate::dbus::describe::Describe;
-use crate::dbus::private;
+use crate::dbus::{peer, private};
 use crate::events::{self, Backend, Occurrence, Scripts, ScriptsConfig};
 use crate::exit::Exit;
 use crate::limits;
@@ -59,7 +59,8 @@ pub(super) fn prepare(config: &Config, passed: Option<RaftSocket>) -> Result<Pre
     let failed = |source| SetupError::RuntimeDirectory { path: runtime.clone(), source };
     std::fs::create_dir_all(runtime).map_err(failed)?;
     let listener = listen(config, passed)?;
-    let bus = private::bind(&config.node.socket()).map_err(SetupError::Bus)?;
+    let bus = private::bind(&config.node.socket(), peer::administrators());
+    let bus = bus.map_err(SetupError::Bus)?;
     let name = &config.node.name;
     let fresh = Incarnation(random()?);
     let root = &config.node.state_directory;

@@ -6,21 +6,20 @@
 //! `limits::CHANGE_BACKLOG` changes loses the oldest signals and still gets the properties.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
-use zbus::Variant;
 use zbus::fdo::Properties;
 use zbus::names::InterfaceName;
 use zbus::object_server::SignalEmitter;
 
 use super::NODE_INTERFACE;
-use super::node::{Announced, NodeObject};
+use super::node::NodeObject;
+use super::properties::{Announced, differences};
 use crate::core::NodeId;
 use crate::node::handle::NodeHandle;
-use crate::node::status::{Change, HostStatus, MemberStatus, NodeStatus};
+use crate::node::status::{Change, HostStatus, LastFence, MemberStatus, NodeStatus, UnitStatus};
 
 /// What one connection has been told, and where the news comes from.
 pub(super) struct Announcer {
@@ -76,7 +75,7 @@ impl Announcer {
             return Ok(());
         }
         let now = Announced::new(&status, &host);
-        self.seen = (status, host);
+        let (_, host_before) = std::mem::replace(&mut self.seen, (status, host));
         let changed = differences(&self.told, &now);
         if !changed.is_empty() {
             let interface = InterfaceName::from_static_str_unchecked(NODE_INTERFACE);
@@ -84,7 +83,7 @@ impl Announcer {
             Properties::properties_changed(emitter, interface, changed, invalidated).await?;
         }
         self.told = now;
-        Ok(())
+        Announcer::tell_host(emitter, &host_before, &self.seen.1).await
     }
 
     async fn tell_change(&self, emitter: &SignalEmitter<'_>, change: &Change) -> zbus::Result<()> {
@@ -98,8 +97,27 @@ impl Announcer {
                 let (old, new) = (self.name_of(*old), self.name_of(*new));
                 NodeObject::signal_leader(emitter, &old, &new, *term).await
             }
-            Change::Quorum { .. } | Change::Paused { .. } => Ok(()),
+            Change::Quorum { has, term } => NodeObject::signal_quorum(emitter, *has, *term).await,
+            Change::Paused { paused, term } => {
+                NodeObject::signal_paused(emitter, *paused, *term).await
+            }
         }
+    }
+
+    /// What of the host is told by signals: fences, and the units that join its targets.
+    async fn tell_host(
+        emitter: &SignalEmitter<'_>,
+        before: &HostStatus,
+        now: &HostStatus,
+    ) -> zbus::Result<()> {
+        if let (true, Some(fence)) = (before.last_fence != now.last_fence, &now.last_fence) {
+            let LastFence { when_usec, what, why } = fence;
+            NodeObject::signal_fenced(emitter, *when_usec, what, why).await?;
+        }
+        for (unit, state) in unit_changes(&before.units, &now.units) {
+            NodeObject::signal_unit(emitter, unit, state).await?;
+        }
+        Ok(())
     }
 
     fn name_of(&self, id: Option<NodeId>) -> String {
@@ -113,6 +131,7 @@ impl Announcer {
 fn looks_same(a: &NodeStatus, b: &NodeStatus) -> bool {
     let own = |s: &NodeStatus| (s.cluster_id, s.role, s.active, s.term, s.token, s.leader);
     own(a) == own(b)
+        && a.paused == b.paused
         && a.members.len() == b.members.len()
         && a.members.iter().zip(&b.members).all(|(a, b)| {
             let seen = |m: &MemberStatus| (m.id, m.kind, m.connected);
@@ -120,26 +139,13 @@ fn looks_same(a: &NodeStatus, b: &NodeStatus) -> bool {
         })
 }
 
-/// The properties of `now` that are not what they were `before`.
-fn differences<'a>(before: &Announced, now: &'a Announced) -> HashMap<&'static str, Variant<'a>> {
-    let mut changed = HashMap::new();
-    let mut put = |differs: bool, name: &'static str, value: Variant<'a>| {
-        if differs {
-            changed.insert(name, value);
-        }
+/// Units whose state is not what it was, and their new state; empty for one that is gone.
+fn unit_changes<'a>(before: &'a [UnitStatus], now: &'a [UnitStatus]) -> Vec<(&'a str, &'a str)> {
+    let state = |of: &'a [UnitStatus], name: &str| {
+        of.iter().find(|unit| unit.name == name).map(|unit| unit.state.as_str())
     };
-    put(before.cluster_id != now.cluster_id, "ClusterId", Variant::from(now.cluster_id.as_str()));
-    put(before.role != now.role, "Role", Variant::from(now.role.as_str()));
-    put(before.active != now.active, "Active", Variant::from(now.active));
-    let fence_armed = Variant::from(now.fence_armed.as_str());
-    put(before.fence_armed != now.fence_armed, "FenceArmed", fence_armed);
-    let last_fence = Variant::from(now.last_fence.clone());
-    put(before.last_fence != now.last_fence, "LastFence", last_fence);
-    put(before.term != now.term, "Term", Variant::from(now.term));
-    put(before.token != now.token, "Token", Variant::from(now.token));
-    put(before.leader != now.leader, "Leader", Variant::from(now.leader.as_str()));
-    let address = Variant::from(now.leader_address.as_str());
-    put(before.leader_address != now.leader_address, "LeaderAddress", address);
-    put(before.members != now.members, "Members", Variant::from(now.members.clone()));
-    changed
+    let other = |unit: &&UnitStatus| state(before, &unit.name) != Some(&unit.state);
+    let gone = |unit: &&UnitStatus| state(now, &unit.name).is_none();
+    let changed = now.iter().filter(other).map(|unit| (unit.name.as_str(), unit.state.as_str()));
+    changed.chain(before.iter().filter(gone).map(|unit| (unit.name.as_str(), ""))).collect()
 }

@@ -3,7 +3,9 @@
 //! A name is part of the interface and never changes its meaning; the text is for people and may.
 
 use crate::core::id::InvalidName;
-use crate::node::handle::{RemoteStatusError, TakeoverError, TransferError};
+use crate::node::handle::{
+    HostRequestError, PauseError, RemoteStatusError, TakeoverError, TransferError,
+};
 
 /// What a method of `org.raftctl.Agent1.*` can fail with: `org.raftctl.Agent1.Error.<variant>`.
 #[derive(Clone, Debug, PartialEq, Eq, zbus::DBusError)]
@@ -25,6 +27,10 @@ pub enum Error {
     Busy(String),
     /// What was asked for is dangerous, and was not asked for with force.
     ForceRequired(String),
+    /// Another node is active: it has to be asked, or it has to be asked for with force.
+    ActiveElsewhere(String),
+    /// It cannot be written down on this host.
+    NotWritten(String),
     /// The agent is stopping.
     Stopping(String),
     /// The member did not answer in time.
@@ -62,6 +68,28 @@ impl From<TakeoverError> for Error {
             TakeoverError::NothingActive => Error::NothingActive(text),
             TakeoverError::Refused { .. } => Error::Busy(text),
             TakeoverError::Stopping => Error::Stopping(text),
+        }
+    }
+}
+
+impl From<PauseError> for Error {
+    fn from(error: PauseError) -> Error {
+        let text = error.to_string();
+        match error {
+            PauseError::NotLeader { .. } => Error::NotLeader(text),
+            PauseError::ActiveElsewhere { .. } => Error::ActiveElsewhere(text),
+            PauseError::Refused { .. } => Error::Busy(text),
+            PauseError::Stopping => Error::Stopping(text),
+        }
+    }
+}
+
+impl From<HostRequestError> for Error {
+    fn from(error: HostRequestError) -> Error {
+        let text = error.to_string();
+        match error {
+            HostRequestError::Disk { .. } => Error::NotWritten(text),
+            HostRequestError::Stopping => Error::Stopping(text),
         }
     }
 }

@@ -10,10 +10,12 @@ pub mod client;
 pub mod describe;
 pub mod error;
 pub mod node;
+pub mod peer;
 pub mod private;
 
 mod announce;
 mod auth;
+mod properties;
 mod socket;
 
 /// Path of the root object.

@@ -1,9 +1,10 @@
 //! The private bus: the objects of the agent, served peer to peer on a Unix socket.
 //!
-//! Guarantees that only root and the agent's own user get in (`SO_PEERCRED`, and the mode of the
-//! socket before that), that there are at most `limits::DBUS_CONNECTIONS_MAX` connections, each
-//! with bounded memory, and that no client can disturb another or the agent. Works on a
-//! current-thread runtime and does nothing while nobody asks and nothing changes.
+//! Guarantees that only root, the agent's own user and the members of one group get in
+//! ([`super::peer`], and the mode of the socket before that), that there are at most
+//! `limits::DBUS_CONNECTIONS_MAX` connections, each with bounded memory, and that no client can
+//! disturb another or the agent. Works on a current-thread runtime and does nothing while nobody
+//! asks and nothing changes.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -18,7 +19,8 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Guid, connection};
 
 use super::announce::Announcer;
-use super::node::{NodeObject, PeerCreds};
+use super::node::NodeObject;
+use super::peer::{self, PeerCreds};
 use super::socket::BoundedSocket;
 use super::{ROOT_PATH, auth};
 use crate::limits;
@@ -60,6 +62,7 @@ pub enum BindError {
 pub struct Listener {
     listener: StdListener,
     path: PathBuf,
+    group: Option<u32>,
 }
 
 impl Drop for Listener {
@@ -70,11 +73,15 @@ impl Drop for Listener {
 }
 
 /// Binds the socket at `path`, mode 0660. Replaces a socket on which nobody listens any more.
-pub fn bind(path: &Path) -> Result<Listener, BindError> {
+/// Members of `group` may come in, see [`peer::administrators`].
+pub fn bind(path: &Path, group: Option<u32>) -> Result<Listener, BindError> {
     let io = |what, source| BindError::Io { what, path: path.to_owned(), source };
     remove_stale(path)?;
     let listener = StdListener::bind(path).map_err(|error| io("bind", error))?;
-    let listener = Listener { listener, path: path.to_owned() };
+    let listener = Listener { listener, path: path.to_owned(), group };
+    if let Some(group) = group {
+        peer::give_to(path, group).map_err(|error| io("set the group of", error))?;
+    }
     let mode = std::fs::Permissions::from_mode(0o660);
     std::fs::set_permissions(path, mode).map_err(|error| io("set the mode of", error))?;
     listener.listener.set_nonblocking(true).map_err(|error| io("prepare", error))?;
@@ -112,7 +119,7 @@ pub async fn serve(listener: Listener, handle: NodeHandle) -> io::Result<()> {
     loop {
         tokio::select! {
             accepted = socket.accept() => match accepted {
-                Ok((stream, _)) => match admit(&stream, connections.len()) {
+                Ok((stream, _)) => match admit(&stream, listener.group, connections.len()) {
                     Ok(peer) => {
                         let serving = serve_connection(stream, peer, guid.clone(), handle.clone());
                         connections.spawn(serving);
@@ -134,16 +141,12 @@ pub async fn serve(listener: Listener, handle: NodeHandle) -> io::Result<()> {
 }
 
 /// Who is there, if they may come in.
-fn admit(stream: &UnixStream, connections: usize) -> Result<PeerCreds, String> {
-    let creds = stream.peer_cred().map_err(|error| format!("credentials unknown: {error}"))?;
-    let (uid, own) = (creds.uid(), nix::unistd::geteuid().as_raw());
-    if uid != 0 && uid != own {
-        return Err(format!("user {uid} is neither root nor user {own}"));
-    }
+fn admit(stream: &UnixStream, group: Option<u32>, connections: usize) -> Result<PeerCreds, String> {
+    let peer = peer::admit(stream, group)?;
     if connections >= limits::DBUS_CONNECTIONS_MAX {
         return Err(format!("already {connections} connections"));
     }
-    Ok(PeerCreds { uid, pid: creds.pid() })
+    Ok(peer)
 }
 
 /// One connection from authentication to its end. The error is a reason worth logging.

@@ -55,16 +55,51 @@ impl FakeNode {
 
     /// Starts the private bus in `directory`; call it inside the runtime.
     pub fn serve(&self, directory: &Path) -> (PathBuf, tokio::task::JoinHandle<()>) {
+        self.serve_for(directory, None)
+    }
+
+    /// The same, for the members of `group` too.
+    pub fn serve_for(
+        &self,
+        directory: &Path,
+        group: Option<u32>,
+    ) -> (PathBuf, tokio::task::JoinHandle<()>) {
         let path = directory.join(private::SOCKET_NAME);
-        let listener = private::bind(&path).unwrap();
+        let listener = private::bind(&path, group).unwrap();
         let serving = private::serve(listener, self.handle.clone());
         (path, tokio::spawn(async move { serving.await.unwrap() }))
+    }
+
+    /// The next request to whoever looks after the host, within the deadline.
+    pub async fn host_request(&mut self) -> HostRequest {
+        tokio::time::timeout(DEADLINE, self.host_requests.recv()).await.unwrap().unwrap()
     }
 
     /// The next request, within the deadline.
     pub async fn request(&mut self) -> Request {
         tokio::time::timeout(DEADLINE, self.requests.recv()).await.unwrap().unwrap()
     }
+}
+
+/// Runs `body` in a thread of this process with another user and other groups; only for root.
+pub fn as_user<T: Send>(uid: u32, gid: u32, groups: &[u32], body: impl FnOnce() -> T + Send) -> T {
+    use nix::libc::{SYS_setgroups, SYS_setresgid, SYS_setresuid, c_long, syscall};
+    let (user, group) = (c_long::from(uid), c_long::from(gid));
+    let become_user = || {
+        // SAFETY: the system calls take numbers, and a list that lives longer than the call. Called
+        // directly they change the credentials of this thread alone (setresuid(2), "C
+        // library/kernel differences"), which ends below.
+        let results = unsafe {
+            [
+                syscall(SYS_setgroups, groups.len(), groups.as_ptr()),
+                syscall(SYS_setresgid, group, group, group),
+                syscall(SYS_setresuid, user, user, user),
+            ]
+        };
+        assert_eq!(results, [0, 0, 0]);
+        body()
+    };
+    std::thread::scope(|scope| scope.spawn(become_user).join().unwrap())
 }
 
 /// Three members, n1 leads and is this node.
