@@ -8,10 +8,12 @@ use std::time::Duration;
 mod bus;
 mod host;
 mod standing;
+mod succession;
 
 pub use bus::*;
 pub use host::*;
 pub use standing::*;
+pub use succession::*;
 
 /// Largest frame payload accepted from or sent to a peer, in bytes.
 /// At the limit: the frame is refused before anything is allocated and the connection is closed.

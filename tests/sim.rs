@@ -27,6 +27,8 @@ struct Report {
     unbounded: u64,
     /// Elections for which no voter waited.
     quick: u64,
+    /// Writes of processes that were told that they may not be active.
+    ineligible: u64,
 }
 
 impl Report {
@@ -41,6 +43,7 @@ impl Report {
         self.scripts += other.scripts;
         self.unbounded += other.unbounded;
         self.quick += other.quick;
+        self.ineligible += other.ineligible;
     }
 }
 
@@ -68,6 +71,7 @@ fn run_with(seed: u64, settings: Settings) -> Result<Report, String> {
             scripts: authority.script_order.scripts,
             unbounded: authority.paused.unbounded,
             quick: authority.without_vote_lease.quick,
+            ineligible: authority.ineligible.told,
         })
     }));
     outcome.unwrap_or_else(|cause| {
@@ -115,16 +119,17 @@ fn every_seed_keeps_every_invariant() {
         totals
     });
     let Report { elections, acked, fetches, snapshots, messages, .. } = totals;
-    let Report { activations, apart, scripts, unbounded, quick, .. } = totals;
+    let Report { activations, apart, scripts, unbounded, quick, ineligible, .. } = totals;
     println!(
         "{count} seeds from {start}: {elections} elections, {acked} acknowledged writes, \
          {messages} messages, {fetches} fetches, {snapshots} snapshots; {activations} activations \
          ({unbounded} without bound), {scripts} scripts, {quick} elections without a vote lease, \
-         {apart} overlaps with a host that was frozen"
+         {apart} overlaps with a host that was frozen, {ineligible} writes of ineligible nodes"
     );
     assert!(count < 100 || (elections >= count && acked >= count * 5), "the runs did too little");
     assert!(count < 100 || (fetches > count && snapshots > count / 4), "too little was repaired");
     let tried = activations > count && scripts > count && unbounded > 0 && quick > count / 100;
+    let tried = tried && ineligible > count / 10;
     assert!(count < 100 || tried, "authority was tried too little");
 }
 
@@ -281,4 +286,9 @@ fn a_release_by_an_older_invocation_is_caught() {
 #[test]
 fn a_token_from_the_bare_index_is_caught() {
     is_caught(Mutation::TokenFromBareIndex, "tokens_increase", &[]);
+}
+
+#[test]
+fn an_ineligible_node_that_activates_is_caught() {
+    is_caught(Mutation::IneligibleActivates, "ineligible_never_active", &["liveness"]);
 }

@@ -246,7 +246,7 @@ pub const KEYS: &[Key] = &[
         "preempt",
         Kind::Flag,
         Some("false"),
-        "Whether an active node with a lower priority hands over to this one.",
+        "Whether this node, while it is active, hands over to an eligible one with a higher priority.",
     ),
     key(
         "eligibility",

@@ -14,7 +14,7 @@ use crate::limits;
 pub struct Eligibility {
     /// How much this node should be preferred: at most `limits::PRIORITY_MAX`.
     pub priority: u32,
-    /// Whether a node with a lower priority hands over to this one.
+    /// Whether this node, while it is active, hands over to an eligible one of higher priority.
     pub preempt: bool,
     /// Units that have to be active, sorted; at most `limits::ELIGIBLE_WHILE_MAX`.
     pub eligible_while: Vec<UnitName>,

@@ -51,6 +51,7 @@ pub(super) fn timing(config: &Config) -> Timing {
         watchdog: watchdog.unwrap_or_default().max(authority.watchdog),
         demote_timeout: authority.demote_timeout,
         enforcement,
+        preempt_after: crate::limits::PREEMPT_AFTER,
     }
 }
 

@@ -163,6 +163,8 @@ fn open_state(
         release_key: directory.release_key().key(),
         timing: host::timing(config),
         log_keep_entries: limits::LOG_KEEP_ENTRIES,
+        priority: config.eligibility.priority,
+        preempt: config.eligibility.preempt,
     };
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
     Ok((node, DiskWorker::new(log, store)))

@@ -4,7 +4,7 @@
 //! Decides nothing about the host (that is `core::authority`); decides when to lead no longer: a
 //! leader that may not be active in its term hands over, and steps down if it cannot.
 
-use crate::consensus::RaftRole;
+use crate::consensus::{Candidacy, RaftRole};
 use crate::core::authority::{Lease, Phase, View};
 use crate::core::command::{Activate, Body, Command, Expired, Release};
 use crate::core::secret::release_secret;
@@ -122,7 +122,11 @@ impl<M: StateMachine> Node<M> {
         }
         let held_off = self.duty.hold_off.is_some_and(|until| now.boot < until);
         let down = self.authority.phase().is_down();
-        self.replica.set_eligible(down && !held_off && !self.duty.suspended && !self.duty.unfit);
+        self.replica.set_candidacy(match () {
+            () if self.duty.unfit => Candidacy::Last,
+            () if down && !held_off && !self.duty.suspended => Candidacy::Ready,
+            () => Candidacy::Late,
+        });
     }
 
     /// This node shall not lead for two rounds of elections.
@@ -145,7 +149,9 @@ impl<M: StateMachine> Node<M> {
     }
 
     /// A leader that is not active in its term and will not be hands over at once; one that is in
-    /// nobody's way but cannot become active either yields after two rounds (DESIGN 5.11).
+    /// nobody's way but cannot become active either yields after two rounds (DESIGN 5.11). One that
+    /// may not be active hands over when there is somebody to take it, and leads on until then: the
+    /// log stays available.
     pub(super) fn yield_if_useless(&mut self, now: Instant) {
         let term = self.replica.position().term;
         let phase = self.authority.phase();
@@ -161,15 +167,22 @@ impl<M: StateMachine> Node<M> {
         if self.transfer.is_some() || !self.is_out() {
             return;
         }
-        let barred = self.authority.is_barred(term) || self.disk_stalls(now);
+        let fit = !self.duty.unfit;
+        let barred = (fit && self.authority.is_barred(term)) || self.disk_stalls(now);
         let waits = self.waits_for_another();
         let stuck = !waits && now >= since + self.config.timing.election_max * 2;
+        let rested = self.duty.hold_off.is_none_or(|until| now >= until);
         let alone = self.replica.voters().len() == 1;
         if alone && barred && !self.stopping && !self.duty.suspended {
             // There is nobody to give it to: the next election is a new term.
             self.replica.step_down(now);
-        } else if !alone && (barred || stuck || self.duty.suspended) {
+        } else if !alone && (barred || self.duty.suspended) {
             self.hand_over(now);
+        } else if (fit && stuck) || (!fit && rested) {
+            // Only if there is somebody for it: another election would bring nothing new.
+            if self.ready_successor().is_some() {
+                self.hand_over(now);
+            }
         }
     }
 

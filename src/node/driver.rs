@@ -207,6 +207,9 @@ impl<M: StateMachine> Driver<M> {
             PeerEvent::Release { from, release, .. } => {
                 self.handle(Event::Release { from: Some(from), request: None, release }, effects);
             }
+            PeerEvent::Standing { from: peer, eligible, priority, .. } => {
+                self.handle(Event::PeerStanding { peer, eligible, priority }, effects);
+            }
             PeerEvent::Announced { release, reply } => self.announced(release, reply, effects),
         }
     }
@@ -310,6 +313,9 @@ impl<M: StateMachine> Driver<M> {
             Effect::Act(consequence) => (self.surfaces.act)(&consequence, self.node.status()),
             Effect::Announce { to, release } => {
                 self.transport.send_release(to, release);
+            }
+            Effect::Standing { eligible, priority } => {
+                self.transport.set_standing(eligible, priority);
             }
             Effect::Host(order) => (self.surfaces.order)(order),
             Effect::Warn(text) => tracing::warn!("{text}, ignoring"),

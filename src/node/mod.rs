@@ -19,6 +19,7 @@ mod peers;
 mod publish;
 mod recover;
 pub mod status;
+mod succession;
 mod timer;
 mod transfer;
 

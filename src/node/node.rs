@@ -23,6 +23,7 @@ use super::flush::Flush;
 use super::handle::PauseError;
 use super::machine::StateMachine;
 use super::publish::Published;
+use super::succession::Succession;
 use super::transfer::Transfer;
 
 /// A member of the configured list.
@@ -59,6 +60,10 @@ pub struct NodeConfig {
     pub timing: Timing,
     /// Applied entries kept in the log for lagging followers.
     pub log_keep_entries: u64,
+    /// How much this node should be preferred; more is better.
+    pub priority: u32,
+    /// Whether this node, when it is active, gives way to one of higher priority.
+    pub preempt: bool,
 }
 
 /// A proposal that waits for its index to be applied.
@@ -92,6 +97,7 @@ pub struct Node<M> {
     pub(super) handing_over: bool,
     pub(super) authority: Authority,
     pub(super) duty: Duties,
+    pub(super) succession: Succession,
     /// The bound of the record has passed, as of this turn.
     pub(super) bound_passed: bool,
     /// When this turn began.
@@ -116,6 +122,7 @@ impl<M: StateMachine> Node<M> {
         Node {
             authority: Authority::new(me, config.timing),
             duty: Duties::default(),
+            succession: Succession::default(),
             bound_passed: false,
             now: Instant::default(),
             config,
@@ -218,6 +225,9 @@ impl<M: StateMachine> Node<M> {
             Event::Suspend { before } => self.duty.suspended = before,
             Event::Takeover { request } => self.take_over(request, effects),
             Event::Eligible { eligible } => self.duty.unfit = !eligible,
+            Event::PeerStanding { peer, eligible, priority } => {
+                self.peer_standing(peer, eligible, priority);
+            }
             Event::Pause { request, .. } => {
                 let reason = "this version cannot pause a cluster".to_owned();
                 let answer = Answer::Paused(Err(PauseError::Refused { reason }));
@@ -233,6 +243,7 @@ impl<M: StateMachine> Node<M> {
             return;
         }
         self.now = now.boot;
+        self.tell_standing(effects);
         self.lease_round(now);
         if now.boot >= self.replica.next_deadline() {
             self.replica.tick(now.boot);
@@ -259,10 +270,13 @@ impl<M: StateMachine> Node<M> {
                 self.flush_turn(output, effects);
             }
             self.authority_turn(now, effects);
+            let before = self.transfer.is_some();
+            self.preempt(now.boot);
+            self.yield_if_useless(now.boot);
+            let begins = !before && self.transfer.is_some();
             self.handing_over = self.transfer.is_some();
             self.check_transfer(now.boot, effects);
-            self.yield_if_useless(now.boot);
-            if !self.duties(now.boot) && !self.replica.has_ready() {
+            if !self.duties(now.boot) && !self.replica.has_ready() && !begins {
                 break;
             }
         }
@@ -271,7 +285,9 @@ impl<M: StateMachine> Node<M> {
     /// When [`Node::turn`] must run even without an event.
     pub fn next_deadline(&self) -> Instant {
         let transfer = self.transfer.as_ref().and_then(|t| t.deadline);
-        let own = [transfer, self.stop_by, self.authority_deadline(self.now)];
+        let later = |at: &Instant| *at > self.now;
+        let preempt = self.preempt_deadline().filter(later);
+        let own = [transfer, self.stop_by, self.authority_deadline(self.now), preempt];
         own.into_iter().flatten().fold(self.replica.next_deadline(), Instant::min)
     }
 

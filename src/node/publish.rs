@@ -156,6 +156,10 @@ impl<M: StateMachine> Node<M> {
         let cluster = self.machine.cluster();
         let active = self.authority.is_active();
         let role = self.role();
+        let own = |id| (id == self.config.id).then(|| self.own_standing());
+        let of = |member: &MemberStatus| own(member.id).or_else(|| self.standing_of(member.id));
+        let standings: Vec<_> = self.published.status.members.iter().map(of).collect();
+        let mut standings = standings.into_iter();
         let status = &mut self.published.status;
         let mut changed = false;
         let mut note = |different: bool| changed |= different;
@@ -173,6 +177,9 @@ impl<M: StateMachine> Node<M> {
             let connected = own || self.connected.contains_key(&member.id);
             note(replace(&mut member.connected, connected));
             note(replace(&mut member.matched, self.replica.matched(member.id)));
+            let standing = standings.next().expect("one for each member");
+            note(replace(&mut member.eligible, standing.map(|s| s.eligible)));
+            note(replace(&mut member.priority, standing.map(|s| s.priority)));
         }
         changed
     }

@@ -4,6 +4,7 @@ mod disk;
 mod order;
 mod recover;
 mod requests;
+mod succession;
 
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ impl Fixture {
             release_key: [7; 32],
             timing: Timing { enforcement: Enforcement::Nothing, ..Timing::default() },
             log_keep_entries: 1_000,
+            priority: 100,
+            preempt: false,
         };
         let replica = ReplicaConfig {
             id: NodeId(id),

@@ -21,7 +21,7 @@ use super::lane::Signals;
 use super::shared::{Shared, count};
 use super::stream::{FrameReader, ReadError};
 use super::wire::{self, Announce, Announced, ConnectionKind, Greeting, PayloadError};
-use super::wire::{StatusReply, StatusRequest};
+use super::wire::{Standing, StatusReply, StatusRequest};
 use super::{AnnouncementReply, Credit, PeerEvent};
 use crate::core::NodeId;
 use crate::core::command::Release;
@@ -313,6 +313,10 @@ fn read_event(
             }
             release.check_form()?;
             PeerEvent::Release { from: peer, release, credit }
+        }
+        FrameType::Standing => {
+            let Standing { eligible, priority } = read(payload)?;
+            PeerEvent::Standing { from: peer, eligible, priority, credit }
         }
         FrameType::Refused => {
             return Err(InboundError::Refused(Mismatch::from_refusal(&read(payload)?)));

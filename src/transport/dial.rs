@@ -181,7 +181,7 @@ impl Dialer {
 
     /// A new connection takes the place of the current one, if any.
     async fn connected(&mut self, outbound: Outbound) {
-        let Speaker { incarnation, process, .. } = outbound.speaker;
+        let Speaker { incarnation, process, protocol, .. } = outbound.speaker;
         self.note(&format!("connected to {} at {}", self.name(), outbound.address));
         self.attempt = None;
         self.retry_at = None;
@@ -195,6 +195,7 @@ impl Dialer {
         self.last_address = Some(outbound.address);
         self.current = Some(outbound);
         if self.kind == ConnectionKind::Control {
+            self.shared.introduce(self.peer, protocol);
             self.shared.report(self.peer, |link| link.connected(incarnation, process)).await;
         }
     }

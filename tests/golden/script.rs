@@ -3,7 +3,7 @@
 //! Time: `advance MS` writes down what is told meanwhile, `watch MS` also when, `settle MS`
 //! nothing. Faults: `kill`, `powercut`, `pause N MS`, `cut A > B C` (one way),
 //! `partition A | B C`, `heal`, `lose N PEER` (N finds its connection to PEER broken, and a redial
-//! unanswered). Requests: `propose N LABEL`, `transfer N [TO]`, `shutdown N`. To look: `status`,
+//! unanswered), `unfit N`, `fit N` (N may not be active, or may again). Requests: `propose N LABEL`, `transfer N [TO]`, `shutdown N`. To look: `status`,
 //! `log N`, `counts`.
 
 use std::collections::BTreeMap;
@@ -78,6 +78,10 @@ impl Script {
             "kill" => world.crash(words.node(0)?, false),
             "powercut" => world.crash(words.node(0)?, true),
             "pause" => world.pause(words.node(0)?, words.millis(1)?),
+            "unfit" | "fit" => {
+                let host = world.place(words.node(0)?);
+                world.becomes_fit(host, verb == "fit");
+            }
             "lose" => world.evidence(words.node(0)?, words.node(1)?, 0),
             "cut" => self.cut(&words.groups(">")?, false),
             "partition" => self.cut(&words.groups("|")?, true),

@@ -348,6 +348,7 @@ impl World {
                 }
                 Effect::Host(Order::Start { token, .. }) => {
                     self.oracle.authority.promote.starts(at, running, *token, boot)?;
+                    self.oracle.authority.ineligible.starts(at, running, *token)?;
                 }
                 Effect::Host(Order::Stop { .. }) => {
                     self.oracle.authority.promote.stops(at, running)
@@ -356,6 +357,7 @@ impl World {
                     self.oracle.authority.promote.acts(at, running, consequence)?;
                 }
                 Effect::Persist { persist, .. } => {
+                    self.oracle.authority.ineligible.writes(at, running, &persist.entries)?;
                     let activates = |entry: &Entry| {
                         Command::from_bytes(&entry.data)
                             .is_ok_and(|c| matches!(c.body, Some(Body::Activate(_))))
@@ -628,7 +630,7 @@ impl World {
                     serving.push_back(at);
                 }
             }
-            if !serving.is_empty() {
+            if serving.iter().any(|at| self.hosts[*at].fit) {
                 return Ok(());
             }
             if self.now > deadline {

@@ -11,6 +11,7 @@ use super::invariants::acked_write_durable::AckedWriteDurable;
 use super::invariants::active_within_bound::ActiveWithinBound;
 use super::invariants::durable_promises::DurablePromises;
 use super::invariants::election_safety::ElectionSafety;
+use super::invariants::ineligible_never_active::IneligibleNeverActive;
 use super::invariants::leader_completeness::LeaderCompleteness;
 use super::invariants::log_matching::LogMatching;
 use super::invariants::one_active_node::OneActiveNode;
@@ -51,6 +52,7 @@ pub struct Authority {
     pub without_vote_lease: SafetyWithoutVoteLease,
     pub paused: PausedNeverExpires,
     pub script_order: ScriptOrder,
+    pub ineligible: IneligibleNeverActive,
 }
 
 impl Oracle {

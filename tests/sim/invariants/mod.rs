@@ -4,6 +4,7 @@ pub mod acked_write_durable;
 pub mod active_within_bound;
 pub mod durable_promises;
 pub mod election_safety;
+pub mod ineligible_never_active;
 pub mod leader_completeness;
 pub mod log_matching;
 pub mod one_active_node;
