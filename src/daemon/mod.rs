@@ -5,11 +5,13 @@
 
 mod enforcement;
 mod error;
+mod further;
 mod host;
 mod logging;
 mod memory;
 mod publish;
 mod reload;
+mod scripts;
 mod setup;
 mod standing;
 mod supervisor;

@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::error::SetupError;
 use super::logging::Level;
-use super::setup::{Running, scripts_config};
+use super::scripts::{self, Running};
 use super::standing::Settings;
 use crate::config::keys::Key;
 use crate::config::{Config, Eligibility};
@@ -85,7 +85,9 @@ impl Reload {
         self.config.events = new.events;
         self.config.log.level = new.log.level;
         self.level.set(self.config.log.level);
-        if let Err(error) = self.scripts.reconfigure(scripts_config(&self.config, &self.running)) {
+        if let Err(error) =
+            self.scripts.reconfigure(scripts::config_of(&self.config, &self.running))
+        {
             tracing::error!("SIGHUP: cannot run event scripts: {error}");
         }
         for d in &live {

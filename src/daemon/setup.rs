@@ -4,10 +4,10 @@
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::Backlog;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::enforcement;
 use super::error::{SetupError, error_chain};
@@ -15,23 +15,25 @@ use super::host::{self, OrderSink};
 use super::logging::Level;
 use super::publish::Publish;
 use super::reload::{self, Reload};
-use super::standing::{self, Loaded};
+use super::scripts::{self, Running};
+use super::standing::{self, Control, Loaded};
 use super::supervisor;
 use crate::config::{Config, TICK};
 use crate::consensus::{Replica, ReplicaConfig};
+use crate::core::authority::Timing;
 use crate::core::state::ClusterState;
 use crate::core::{Incarnation, Invocation};
 use crate::dbus::describe::Describe;
 use crate::dbus::{peer, private};
-use crate::events::{self, Backend, Occurrence, Scripts, ScriptsConfig};
+use crate::events::{self, Scripts};
 use crate::exit::Exit;
 use crate::limits;
 use crate::node::disk::DiskWorker;
 use crate::node::driver::{Driver, Surfaces};
-use crate::node::event::{Consequence, Event};
+use crate::node::event::Event;
 use crate::node::handle::{HostRequest, NodeHandle};
 use crate::node::machine::ClusterMachine;
-use crate::node::status::{HostStatus, NodeStatus};
+use crate::node::status::HostStatus;
 use crate::node::{Member, Node, NodeConfig, clock, recover};
 use crate::storage::state_dir::StateDir;
 use crate::storage::state_store::{StateStore, StateStoreError, StoredState};
@@ -209,10 +211,8 @@ pub(super) fn serve(
     read: reload::Read,
     level: Level,
 ) -> Result<(), SetupError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(SetupError::System)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(SetupError::System)?;
     let Prepared { directory, node, worker, listener, bus, known, process, standing } = prepared;
     let result = runtime.block_on(async {
         let (events, peers) = mpsc::channel(limits::DRIVER_QUEUE_EVENTS);
@@ -220,44 +220,36 @@ pub(super) fn serve(
         let transport =
             transport::start(listener, identity, other_members(config), known, events, process)
                 .map_err(SetupError::System)?;
-        let notifier = Notifier::from_env().unwrap_or_else(|error| {
-            tracing::warn!("cannot reach the service manager at NOTIFY_SOCKET: {error}, ignoring");
-            Notifier::default()
-        });
+        let notifier = notifier();
         let pinger = Pinger::from_env(notifier.clone());
         let (outside, reports) = mpsc::channel(limits::DRIVER_REQUESTS);
         let timing = host::timing(config);
         host::log_enforcement(config, &timing);
         let on_host = host::start(config, &timing, &outside)?;
         let manager = on_host.as_ref().map(|host| host.manager().clone());
-        let has_host = on_host.is_some();
-        let running = Running {
-            backend: host::scripts_backend(config, on_host.as_ref()),
-            fence_after: host::fence_after(config, &timing),
-        };
-        let scripts = Arc::new(events::start(scripts_config(config, &running))?);
+        let running = Running::of(config, &timing, on_host.as_ref());
+        let scripts = Arc::new(events::start(scripts::config_of(config, &running))?);
         host::follow_scripts(scripts.over(), outside.clone());
         let (publish, known) = Publish::new();
         let (asked, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let surfaces = surfaces(Arc::clone(&scripts), host::orders(on_host), pinger, known, asked);
         let driver = Driver::new(node, worker, transport, peers, reports, surfaces);
         let (driver, handle) = driver.map_err(SetupError::System)?;
-        if has_host {
+        if manager.is_some() {
             host::watch_host(config, handle.clone(), outside.clone())?;
         }
-        enforcement::follow(config, &timing, manager.clone(), handle.watch(), publish.clone());
+        let telling = scripts::tell_further(config, &scripts, &standing, handle.clone());
         let status = handle.watch();
         let ends = standing::Ends { manager, status, requests, events: outside.clone(), publish };
-        let standing = standing::start(config, standing, ends).map_err(SetupError::System)?;
+        let standing = look_after(config, &timing, standing, ends)?;
         let stop_bus = serve_bus(bus, handle.clone())?;
-        let settings = standing.settings();
         let reload = Reload {
             config: config.clone(),
             read,
             level,
             scripts: scripts.clone(),
             running,
-            standing: settings,
+            standing: standing.settings(),
         };
         let reloading = reload::on_hangup(reload, notifier.clone(), handle.clone())?;
         let stopping = supervisor::stop_on_signal(handle.clone(), notifier.clone())?;
@@ -269,11 +261,9 @@ pub(super) fn serve(
         notifier.tell(&[NotifyState::Ready, NotifyState::Status(&status)]).await;
         let announcing = tokio::spawn(supervisor::announce(notifier, handle));
         driver.await.map_err(|e| SetupError::System(e.into()))?;
-        announcing.abort();
-        reloading.abort();
-        // Once the task is gone, so is its hold on the scripts.
-        let _ = reloading.await;
+        end([announcing, reloading, telling]).await;
         standing.stop().await;
+        // The tasks are gone, and so is their hold on the scripts.
         if let Ok(scripts) = Arc::try_unwrap(scripts) {
             scripts.stop(config.events.timeout).await;
         }
@@ -284,6 +274,33 @@ pub(super) fn serve(
     });
     drop(directory);
     result
+}
+
+fn notifier() -> Notifier {
+    Notifier::from_env().unwrap_or_else(|error| {
+        tracing::warn!("cannot reach the service manager at NOTIFY_SOCKET: {error}, ignoring");
+        Notifier::default()
+    })
+}
+
+/// Starts those who look after the host, as far as it is not an order.
+fn look_after(
+    config: &Config,
+    timing: &Timing,
+    standing: Loaded,
+    ends: standing::Ends,
+) -> Result<Control, SetupError> {
+    let (manager, publish) = (ends.manager.clone(), ends.publish.clone());
+    enforcement::follow(config, timing, manager, ends.status.clone(), publish);
+    standing::start(config, standing, ends).map_err(SetupError::System)
+}
+
+/// Ends tasks that would go on for ever.
+async fn end(tasks: [JoinHandle<()>; 3]) {
+    for task in tasks {
+        task.abort();
+        let _ = task.await;
+    }
 }
 
 fn identity(config: &Config, incarnation: Incarnation, process: u64) -> Identity {
@@ -304,28 +321,6 @@ fn other_members(config: &Config) -> Vec<Peer> {
     others.map(|m| Peer { id: m.id, name: m.name.clone(), address: m.address.clone() }).collect()
 }
 
-/// What the scripts depend on that no file can change while the agent runs.
-pub(super) struct Running {
-    /// Who runs them.
-    pub(super) backend: Backend,
-    /// When a demotion is fenced.
-    pub(super) fence_after: Option<Duration>,
-}
-
-/// What the scripts of this node are.
-pub(super) fn scripts_config(config: &Config, running: &Running) -> ScriptsConfig {
-    ScriptsConfig {
-        scripts: config.events.scripts.clone(),
-        timeout: config.events.timeout,
-        kill_after: config.events.kill_after,
-        demote_timeout: config.authority.demote_timeout,
-        fence_after: running.fence_after,
-        backend: running.backend.clone(),
-        cluster: config.cluster.name.clone(),
-        node: config.node.name.to_string(),
-    }
-}
-
 fn surfaces(
     scripts: Arc<Scripts>,
     order: OrderSink,
@@ -337,7 +332,7 @@ fn surfaces(
         host_requests,
         order,
         act: Box::new(move |consequence, status| {
-            scripts.submit(occurrence(consequence, status));
+            scripts.submit(scripts::occurrence(consequence, status));
         }),
         describe: |status, host| Describe::new(status, host).to_json(),
         host,
@@ -352,24 +347,6 @@ fn surfaces(
             std::thread::sleep(super::logging::LAST_LINE);
             std::process::exit(i32::from(Exit::Io as u8));
         }),
-    }
-}
-
-fn occurrence(consequence: &Consequence, status: &NodeStatus) -> Occurrence {
-    let leader = status.leader_member();
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Occurrence {
-        number: consequence.number,
-        event: consequence.script.event,
-        planned: consequence.planned,
-        role: consequence.script.role,
-        old_role: consequence.script.old_role,
-        leader: leader.map(|m| m.name.to_string()),
-        leader_address: leader.map(|m| m.address.to_string()),
-        term: consequence.term,
-        token: consequence.token.map(|t| t.0),
-        reason: consequence.reason,
-        timestamp_usec: since_epoch.as_micros() as u64,
     }
 }
 

@@ -69,6 +69,11 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
+    /// Whether the host is in maintenance as the agent starts.
+    pub(super) fn maintenance(&self) -> bool {
+        self.standing.maintenance
+    }
+
     /// Reads it. What cannot be understood may have said "maintenance", so it does.
     pub(super) fn read(directory: &Path) -> Loaded {
         match Standing::read(directory) {

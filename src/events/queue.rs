@@ -125,6 +125,11 @@ impl Queue {
         self.stopping
     }
 
+    /// Whether nothing waits and nothing runs.
+    pub(super) fn is_idle(&self) -> bool {
+        self.demotion.is_none() && self.latest.is_none() && self.running.is_none()
+    }
+
     /// Events that were replaced or dropped.
     pub(super) fn coalesced(&self) -> u64 {
         self.coalesced

@@ -64,3 +64,6 @@ pub const HEALTH_OUTPUT_MAX_BYTES: usize = 1024;
 
 /// Characters of its last line that are shown. At the limit: cut off.
 pub const HEALTH_LINE_MAX_CHARS: usize = 120;
+
+/// How long the script of a further event may go on when the agent stops. At the limit: killed.
+pub const FURTHER_STOP: Duration = Duration::from_secs(1);

@@ -21,6 +21,27 @@ pub const RECORD_FILE: &str = "last-fence.json";
 /// Name of the note in the state directory.
 pub const EXPECTED_FILE: &str = "reboot-expected.json";
 
+/// Name of the note of the fence that was told last, in the state directory.
+pub const TOLD_FILE: &str = "fence-told.json";
+
+/// Which fence was told.
+#[derive(Serialize, Deserialize)]
+struct ToldFence {
+    when_usec: u64,
+}
+
+/// Whether the fence of `when_usec` is told for the first time; from then on it is not.
+pub fn told_first(directory: &Path, when_usec: u64) -> io::Result<bool> {
+    let most = limits::FENCE_RECORD_MAX_BYTES;
+    // One that cannot be read is written anew.
+    let told = small_file::read::<ToldFence>(&directory.join(TOLD_FILE), most).unwrap_or_default();
+    if told.is_some_and(|told| told.when_usec == when_usec) {
+        return Ok(false);
+    }
+    small_file::write(directory, TOLD_FILE, &ToldFence { when_usec })?;
+    Ok(true)
+}
+
 /// The last fence of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceRecord {
