@@ -246,7 +246,8 @@ pub const KEYS: &[Key] = &[
         "preempt",
         Kind::Flag,
         Some("false"),
-        "Whether this node, while it is active, hands over to an eligible one with a higher priority.",
+        "Whether this node, while it is active, hands over to an eligible one with a higher \
+         priority.",
     ),
     key(
         "eligibility",
