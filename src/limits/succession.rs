@@ -22,3 +22,7 @@ pub const PREEMPT_PAUSE_FACTOR: u32 = 6;
 /// Longest pause between two preemptions by one agent. A quiet time as long makes the next pause
 /// the shortest again.
 pub const PREEMPT_PAUSE_MAX: Duration = Duration::from_secs(3600);
+
+/// How long a quorum must be missing before its loss is told. Below: an election, which is told as
+/// such.
+pub const QUORUM_LOST_AFTER: Duration = Duration::from_secs(1);

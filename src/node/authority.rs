@@ -4,18 +4,17 @@
 //! Decides nothing about the host (that is `core::authority`); decides when to lead no longer: a
 //! leader that may not be active in its term hands over, and steps down if it cannot.
 
-use crate::consensus::{Candidacy, RaftRole};
+use crate::consensus::{Candidacy, RaftRole, Replica};
 use crate::core::authority::{Lease, Phase, View};
-use crate::core::command::{Activate, Body, Command, Expired, Release};
+use crate::core::command::{Activate, Body, Expired, Release};
 use crate::core::secret::release_secret;
 use crate::core::state::{Activation, hash_of};
 use crate::core::{Index, Instant, Invocation, NodeId, Reading, Term, Token};
 use crate::limits;
 
 use super::event::{Answer, Effect, ReleaseOutcome, RequestId};
-use super::handle::TakeoverError;
 use super::machine::StateMachine;
-use super::node::Node;
+use super::node::{Node, NodeConfig};
 
 /// What belongs to authority and is not `core::authority`'s.
 #[derive(Default)]
@@ -40,6 +39,28 @@ pub(super) struct Duties {
     pub write_waits: Option<Instant>,
 }
 
+/// What the authority sees; the parts of a node apart, so that it may be turned meanwhile.
+pub(super) fn view<'a, M: StateMachine>(
+    config: &NodeConfig,
+    replica: &Replica,
+    machine: &'a M,
+    released: bool,
+    now: Reading,
+) -> View<'a> {
+    let (position, cluster) = (replica.position(), machine.cluster());
+    View {
+        now,
+        leads: position.role == RaftRole::Leader,
+        term: position.term,
+        elected: position.leader.is_some(),
+        record: cluster.activation(),
+        owed: cluster.owed_by(&config.invocation).map(|a| a.token()),
+        released,
+        paused: cluster.paused(),
+        resumed: cluster.resumed(),
+    }
+}
+
 impl<M: StateMachine> Node<M> {
     /// Until when the watchdog may be pinged; `None`: as long as the loop runs.
     pub fn ping_until(&self) -> Option<Instant> {
@@ -61,7 +82,7 @@ impl<M: StateMachine> Node<M> {
     }
 
     /// Whether the release of what this run owes is committed, though perhaps not applied.
-    fn release_committed(&self) -> bool {
+    pub(super) fn release_committed(&self) -> bool {
         let position = self.replica.position();
         let owed = self.owed().map(|a| a.token());
         self.duty.released.is_some_and(|(index, term, token)| {
@@ -94,25 +115,15 @@ impl<M: StateMachine> Node<M> {
 
     /// One turn of the authority. Orders become effects in their order.
     pub(super) fn authority_turn(&mut self, now: Reading, effects: &mut Vec<Effect>) {
-        let leaving = self.stopping
-            || self.duty.suspended
-            || self.duty.unfit
-            || self.transfer.is_some()
-            || self.disk_stalls(now.boot);
-        self.authority.leave(leaving);
-        let position = self.replica.position();
-        let view = View {
-            now,
-            leads: position.role == RaftRole::Leader,
-            term: position.term,
-            elected: position.leader.is_some(),
-            record: self.machine.cluster().activation(),
-            owed: self.machine.cluster().owed_by(&self.config.invocation).map(|a| a.token()),
-            released: self.release_committed(),
-        };
+        let leaving = self.stopping || self.duty.suspended;
+        let yielding = self.duty.unfit || self.transfer.is_some() || self.disk_stalls(now.boot);
+        self.authority.leave(leaving, yielding);
+        let released = self.release_committed();
+        let view = view(&self.config, &self.replica, &self.machine, released, now);
         let mut orders = Vec::new();
         self.authority.turn(&view, &mut orders);
         self.bound_passed = self.authority.bound_passed(&view);
+        self.word_given = self.authority.has_given_word(&view);
         effects.extend(orders.into_iter().map(Effect::Host));
         if self.authority.takes_step_down() {
             self.replica.step_down(now.boot);
@@ -121,9 +132,11 @@ impl<M: StateMachine> Node<M> {
             self.hold_off(now.boot);
         }
         let held_off = self.duty.hold_off.is_some_and(|until| now.boot < until);
-        let down = self.authority.phase().is_down();
+        // What is active in a pause may well lead: it alone can end the pause.
+        let rests = self.authority.rests_on_pause();
+        let down = self.authority.phase().is_down() || rests;
         self.replica.set_candidacy(match () {
-            () if self.duty.unfit => Candidacy::Last,
+            () if self.duty.unfit && !rests => Candidacy::Last,
             () if down && !held_off && !self.duty.suspended => Candidacy::Ready,
             () => Candidacy::Late,
         });
@@ -157,6 +170,10 @@ impl<M: StateMachine> Node<M> {
         let phase = self.authority.phase();
         if !self.leads() || matches!(phase, Phase::Starting | Phase::Active) {
             self.duty.idle_lead = None;
+            if self.leads() && self.authority.rests_on_pause() && self.disk_stalls(now) {
+                // Leadership alone moves.
+                self.hand_over(now);
+            }
             return;
         }
         let since = match self.duty.idle_lead {
@@ -168,8 +185,10 @@ impl<M: StateMachine> Node<M> {
             return;
         }
         let fit = !self.duty.unfit;
-        let barred = (fit && self.authority.is_barred(term)) || self.disk_stalls(now);
-        let waits = self.waits_for_another();
+        // Nobody is promoted in a pause, in whatever term.
+        let paused = self.machine.cluster().paused().is_some();
+        let barred = (fit && !paused && self.authority.is_barred(term)) || self.disk_stalls(now);
+        let waits = paused || self.waits_for_another();
         let stuck = !waits && now >= since + self.config.timing.election_max * 2;
         let rested = self.duty.hold_off.is_none_or(|until| now >= until);
         let alone = self.replica.voters().len() == 1;
@@ -196,7 +215,8 @@ impl<M: StateMachine> Node<M> {
     pub(super) fn authority_deadline(&self, now: Instant) -> Option<Instant> {
         let leads = self.leads();
         let announce = self.owes_announcement().then_some(self.duty.announce_at);
-        let idle = self.duty.idle_lead.filter(|_| leads && !self.waits_for_another());
+        let waits = self.machine.cluster().paused().is_some() || self.waits_for_another();
+        let idle = self.duty.idle_lead.filter(|_| leads && !waits);
         let idle = idle.map(|(_, since)| since + self.config.timing.election_max * 2);
         let hold_off = self.duty.hold_off.filter(|until| *until > now);
         let disk = self.duty.write_waits.filter(|_| leads).map(|at| at + limits::DISK_STALL);
@@ -230,6 +250,7 @@ impl<M: StateMachine> Node<M> {
             && !self.authority.is_barred(term)
             && self.duty.hold_off.is_none_or(|until| self.now >= until)
             && self.transfer.is_none()
+            && cluster.paused().is_none()
             && !self.duty.suspended
             && !self.duty.unfit;
         if !newest_over && self.bound_passed {
@@ -287,6 +308,9 @@ impl<M: StateMachine> Node<M> {
     pub(super) fn proposed(&mut self, first: Index, term: Term, bodies: &[Body]) {
         let owed = self.owed().map(|a| (a.invocation().to_vec(), a.token()));
         for (at, body) in bodies.iter().enumerate() {
+            if let (Body::Pause(_) | Body::Resume(_), Some(waits)) = (body, &mut self.pausing) {
+                waits.proposed = Some(first + at as u64);
+            }
             let Body::Released(release) = body else { continue };
             self.duty.relays.remove(&release.node);
             if let Some((_, token)) = owed.iter().find(|(of, _)| *of == release.invocation) {
@@ -346,36 +370,6 @@ impl<M: StateMachine> Node<M> {
         } else {
             ReleaseOutcome::Forged
         }
-    }
-
-    /// An operator says that what is active elsewhere has stopped.
-    pub(super) fn take_over(&mut self, request: RequestId, effects: &mut Vec<Effect>) {
-        let result = self.try_take_over();
-        effects.push(Effect::Answer { request, answer: Answer::TakenOver(result) });
-    }
-
-    fn try_take_over(&mut self) -> Result<Token, TakeoverError> {
-        if self.stopping {
-            return Err(TakeoverError::Stopping);
-        }
-        let position = self.replica.position();
-        if !self.leads() {
-            let leader = position.leader.map(|id| self.name_of(id));
-            return Err(TakeoverError::NotLeader { leader });
-        }
-        if self.applied.1 != position.term {
-            let reason = "it has only just been elected, try again".to_owned();
-            return Err(TakeoverError::Refused { reason });
-        }
-        let record = self.machine.cluster().activation().filter(|a| a.is_active());
-        let record = record.filter(|a| a.invocation() != self.config.invocation);
-        let Some(token) = record.map(Activation::token) else {
-            return Err(TakeoverError::NothingActive);
-        };
-        let expired = Body::Expired(Expired { token: token.0, forced: true });
-        let proposed = self.replica.propose(self.now, vec![Command::from(expired).to_bytes()]);
-        let refused = proposed.map_err(|why| TakeoverError::Refused { reason: why.to_string() });
-        refused.map(|_| token)
     }
 
     /// The secret that releases a run of this state directory on this machine.

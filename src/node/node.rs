@@ -14,15 +14,16 @@ use crate::core::authority::{Authority, Me, Timing};
 use crate::core::message::Entry;
 use crate::core::secret::Key;
 use crate::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Reading, Term};
-use crate::limits;
 use crate::transport::Known;
 
 use super::authority::Duties;
-use super::event::{Answer, Effect, Event, RequestId};
+use super::event::{Answer, Effect, Event};
 use super::flush::Flush;
-use super::handle::PauseError;
 use super::machine::StateMachine;
+use super::operator::Pausing;
+use super::proposals::Pending;
 use super::publish::Published;
+use super::quorum::Quorum;
 use super::succession::Succession;
 use super::transfer::Transfer;
 
@@ -66,12 +67,6 @@ pub struct NodeConfig {
     pub preempt: bool,
 }
 
-/// A proposal that waits for its index to be applied.
-pub(super) struct Pending {
-    pub term: Term,
-    pub request: RequestId,
-}
-
 /// A peer with a complete handshake.
 pub(super) struct Peer {
     pub incarnation: Incarnation,
@@ -100,6 +95,11 @@ pub struct Node<M> {
     pub(super) succession: Succession,
     /// The bound of the record has passed, as of this turn.
     pub(super) bound_passed: bool,
+    /// This host has given its word to end the pause in force, and is active by its lease.
+    pub(super) word_given: bool,
+    /// An operator's pause or resumption that waits for the log.
+    pub(super) pausing: Option<Pausing>,
+    pub(super) quorum: Quorum,
     /// When this turn began.
     pub(super) now: Instant,
     pub(super) processes: BTreeMap<NodeId, u64>,
@@ -124,6 +124,9 @@ impl<M: StateMachine> Node<M> {
             duty: Duties::default(),
             succession: Succession::default(),
             bound_passed: false,
+            word_given: false,
+            pausing: None,
+            quorum: Quorum::default(),
             now: Instant::default(),
             config,
             replica,
@@ -194,7 +197,8 @@ impl<M: StateMachine> Node<M> {
     /// Takes one event. Effects that must follow come from [`Node::turn`], which the caller runs
     /// when it has no more events at hand (that is the group commit).
     pub fn handle(&mut self, now: impl Into<Reading>, event: Event, effects: &mut Vec<Effect>) {
-        let now = now.into().boot;
+        let reading = now.into();
+        let now = reading.boot;
         if self.stopped {
             return;
         }
@@ -228,10 +232,8 @@ impl<M: StateMachine> Node<M> {
             Event::PeerStanding { peer, eligible, priority } => {
                 self.peer_standing(peer, eligible, priority);
             }
-            Event::Pause { request, .. } => {
-                let reason = "this version cannot pause a cluster".to_owned();
-                let answer = Answer::Paused(Err(PauseError::Refused { reason }));
-                effects.push(Effect::Answer { request, answer });
+            Event::Pause { request, on, force } => {
+                self.pause_or_resume(reading, request, on, force, effects);
             }
         }
     }
@@ -251,6 +253,7 @@ impl<M: StateMachine> Node<M> {
         loop {
             self.settle(now, effects);
             self.learn(effects);
+            self.watch_quorum(now);
             self.publish(effects);
             // Only now is it known which scripts a demotion has to wait for.
             if !self.authority.published(self.duty.acts) {
@@ -276,6 +279,7 @@ impl<M: StateMachine> Node<M> {
             let begins = !before && self.transfer.is_some();
             self.handing_over = self.transfer.is_some();
             self.check_transfer(now.boot, effects);
+            self.check_pausing(effects);
             if !self.duties(now.boot) && !self.replica.has_ready() && !begins {
                 break;
             }
@@ -287,7 +291,8 @@ impl<M: StateMachine> Node<M> {
         let transfer = self.transfer.as_ref().and_then(|t| t.deadline);
         let later = |at: &Instant| *at > self.now;
         let preempt = self.preempt_deadline().filter(later);
-        let own = [transfer, self.stop_by, self.authority_deadline(self.now), preempt];
+        let quorum = self.quorum.deadline().filter(later);
+        let own = [transfer, self.stop_by, self.authority_deadline(self.now), preempt, quorum];
         own.into_iter().flatten().fold(self.replica.next_deadline(), Instant::min)
     }
 
@@ -367,32 +372,5 @@ impl<M: StateMachine> Node<M> {
         self.compacted = target;
         self.replica.compact(target);
         effects.push(Effect::Compact { index: target, term });
-    }
-
-    fn propose(
-        &mut self,
-        now: Instant,
-        request: RequestId,
-        data: Vec<u8>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let refusal = if self.pending.len() >= limits::PENDING_PROPOSALS_MAX {
-            "too many proposals are waiting".to_owned()
-        } else if self.flush.writes_waiting() >= limits::DISK_QUEUE_REQUESTS {
-            "the disk does not keep up".to_owned()
-        } else {
-            match self.replica.propose(now, vec![data]) {
-                Ok((index, term)) => {
-                    if let Some(old) = self.pending.insert(index, Pending { term, request }) {
-                        // The log was truncated below that proposal; its entry is gone.
-                        let answer = Answer::Unknown;
-                        effects.push(Effect::Answer { request: old.request, answer });
-                    }
-                    return;
-                }
-                Err(refused) => refused.to_string(),
-            }
-        };
-        effects.push(Effect::Answer { request, answer: Answer::Refused { reason: refusal } });
     }
 }

@@ -19,6 +19,8 @@ use super::status::{Change, MemberStatus, NodeStatus, Role};
 pub(super) struct Published {
     status: NodeStatus,
     role: RoleMachine,
+    /// Whether there is a quorum, once that was known.
+    quorum: Option<bool>,
 }
 
 impl Published {
@@ -51,12 +53,12 @@ impl Published {
             term: position.term,
             token: machine.cluster().activation().map(|a| a.token()),
             leader: None,
-            paused: false,
+            paused: machine.cluster().paused().is_some(),
             commit_index: position.commit,
             applied_index: applied,
             members: config.members.iter().map(member).collect(),
         };
-        Published { status, role: RoleMachine::new() }
+        Published { status, role: RoleMachine::new(), quorum: None }
     }
 
     /// The status published last.
@@ -84,6 +86,8 @@ impl<M: StateMachine> Node<M> {
             active: status.active,
             leader: status.leader,
             term: status.term,
+            paused: status.paused,
+            quorum: self.published.quorum,
             first,
         };
         if self.refresh_status() || first {
@@ -119,6 +123,15 @@ impl<M: StateMachine> Node<M> {
             let change = Change::Leader { old: old.leader, new: new.leader, term: new.term };
             effects.push(Effect::Changed(change));
         }
+        if new.paused != old.paused {
+            let change = Change::Paused { paused: new.paused, term: new.term };
+            effects.push(Effect::Changed(change));
+        }
+        let told = self.quorum.told();
+        if let (Some(_), Some(has)) = (old.quorum, told.filter(|_| told != old.quorum)) {
+            effects.push(Effect::Changed(Change::Quorum { has, term: new.term }));
+        }
+        self.published.quorum = told;
     }
 
     /// What the role machine is told: where the replica stands, and whether this host is, or still
@@ -170,6 +183,7 @@ impl<M: StateMachine> Node<M> {
         note(replace(&mut status.leader, position.leader.filter(|_| !self.stopped)));
         note(replace(&mut status.cluster_id, cluster.cluster_id()));
         note(replace(&mut status.token, cluster.activation().map(|a| a.token())));
+        note(replace(&mut status.paused, cluster.paused().is_some()));
         note(replace(&mut status.commit_index, position.commit));
         note(replace(&mut status.applied_index, self.applied.0));
         for member in &mut status.members {
@@ -210,6 +224,8 @@ struct Before {
     active: bool,
     leader: Option<NodeId>,
     term: Term,
+    paused: bool,
+    quorum: Option<bool>,
     /// Nothing was published yet.
     first: bool,
 }

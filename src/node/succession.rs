@@ -83,9 +83,18 @@ impl<M: StateMachine> Node<M> {
         self.replica.set_ahead(ahead);
     }
 
-    /// Whether `peer` has said that it may not be active.
+    /// Whether `peer` has said that it may not be active. What a pause keeps active may lead, or
+    /// else it could not end the pause.
     pub(super) fn is_ineligible(&self, peer: NodeId) -> bool {
-        self.succession.standings.get(&peer).is_some_and(|standing| !standing.eligible)
+        let cluster = self.machine.cluster();
+        let record = cluster.activation().filter(|a| a.is_active() && cluster.paused().is_some());
+        let kept = record.is_some_and(|record| record.node() == peer);
+        !kept && self.succession.standings.get(&peer).is_some_and(|standing| !standing.eligible)
+    }
+
+    /// Whether this host is active, and stays so whoever leads.
+    pub(super) fn keeps_active(&self) -> bool {
+        self.authority.rests_on_pause() && !self.stopping && !self.duty.suspended
     }
 
     /// Whether `peer` lacks so little that a transfer to it is complete within E.
@@ -121,7 +130,8 @@ impl<M: StateMachine> Node<M> {
             return;
         }
         let active = self.leads() && self.authority.is_active() && self.transfer.is_none();
-        let stays = !active || self.stopping;
+        let paused = self.machine.cluster().paused().is_some();
+        let stays = !active || self.stopping || paused;
         let voters = self.replica.voters();
         let ready = |id: &NodeId| {
             let Some(standing) = self.standing_of(*id) else { return false };

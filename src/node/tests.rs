@@ -2,6 +2,7 @@
 
 mod disk;
 mod order;
+mod pause;
 mod recover;
 mod requests;
 mod succession;
@@ -119,6 +120,16 @@ impl Fixture {
 
     /// Makes it lead term 1, with everything durable, acknowledged by the others and applied.
     fn lead(&mut self) {
+        self.elect();
+        // Duties: each acknowledgement may cause another entry.
+        for _ in 0..4 {
+            self.acknowledge_all();
+        }
+        assert!(self.node.status().active);
+    }
+
+    /// Makes it lead term 1.
+    fn elect(&mut self) {
         let others: Vec<NodeId> = self.node.replica().voters();
         let me = self.node.status().id;
         let others: Vec<NodeId> = others.into_iter().filter(|id| *id != me).collect();
@@ -135,11 +146,6 @@ impl Fixture {
             }
         }
         assert_eq!(self.id(), me.0, "it leads");
-        // Duties: each acknowledgement may cause another entry.
-        for _ in 0..4 {
-            self.acknowledge_all();
-        }
-        assert!(self.node.status().active);
     }
 
     /// Everybody has what this leader has.

@@ -107,7 +107,8 @@ impl<M: StateMachine> Node<M> {
         if transfer.deadline.is_none() && !self.leads() {
             // Lost while the demotion went on: whoever wins is the successor.
             self.set_transfer_deadline(now);
-        } else if transfer.deadline.is_none() && self.is_out() {
+        } else if transfer.deadline.is_none() && (self.is_out() || self.keeps_active()) {
+            // In a pause leadership alone moves.
             self.send_leadership(now);
         }
     }

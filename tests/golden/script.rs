@@ -3,8 +3,9 @@
 //! Time: `advance MS` writes down what is told meanwhile, `watch MS` also when, `settle MS`
 //! nothing. Faults: `kill`, `powercut`, `pause N MS`, `cut A > B C` (one way),
 //! `partition A | B C`, `heal`, `lose N PEER` (N finds its connection to PEER broken, and a redial
-//! unanswered), `unfit N`, `fit N` (N may not be active, or may again). Requests: `propose N LABEL`, `transfer N [TO]`, `shutdown N`. To look: `status`,
-//! `log N`, `counts`.
+//! unanswered), `unfit N`, `fit N` (N may not be active, or may again).
+//! Requests: `propose N LABEL`, `transfer N [TO]`, `shutdown N`.
+//! To look: `status`, `log N`, `counts`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

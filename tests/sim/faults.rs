@@ -25,6 +25,9 @@ impl World {
         }
         self.trace(host, || "fault of authority".to_owned());
         let operators = self.settings.authority.is_some_and(|plan| plan.operators);
+        if !plan.only_crashes && self.rng.chance_ppm(plan.pause_ppm) {
+            return self.operate_pause();
+        }
         match if self.only_crashes() { 6 } else { self.rng.below(16) } {
             0..=2 => {
                 let most = [100, 400, 1_500, 8_000][self.rng.below(4) as usize];

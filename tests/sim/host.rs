@@ -287,6 +287,8 @@ impl Host {
             // (1 − ρ)/(1 + ρ): what the node multiplies by is taken away.
             Mutation::DriftIgnored => Some(Lie::ScaledBound(980_198)),
             Mutation::ActivateAcrossTerms => Some(Lie::Term { of: self.id }),
+            Mutation::PausedAgain => Some(Lie::OtherPause),
+            Mutation::ExpiresInPause => Some(Lie::NoPause),
             _ => None,
         }
     }

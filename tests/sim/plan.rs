@@ -54,11 +54,17 @@ pub enum Mutation {
     TokenFromBareIndex,
     /// A node does not hear that it may not be active.
     IneligibleActivates,
+    /// A leader lets a paused cluster go on without the word of what is active.
+    ResumeWithoutWord,
+    /// What has given its word relies on the pause again.
+    PausedAgain,
+    /// Activations begin and expire although the cluster is paused.
+    ExpiresInPause,
 }
 
 impl Mutation {
     /// Every planted bug, by the name that `SIM_MUTATION` and the scripts use.
-    pub const ALL: [(&str, Mutation); 21] = [
+    pub const ALL: [(&str, Mutation); 24] = [
         ("skip_fsync", Mutation::SkipFsync),
         ("append_unsynced", Mutation::AppendUnsynced),
         ("vote_twice", Mutation::VoteTwice),
@@ -80,6 +86,9 @@ impl Mutation {
         ("release_by_older_invocation", Mutation::ReleaseByOlderInvocation),
         ("token_from_bare_index", Mutation::TokenFromBareIndex),
         ("ineligible_activates", Mutation::IneligibleActivates),
+        ("resume_without_word", Mutation::ResumeWithoutWord),
+        ("paused_again", Mutation::PausedAgain),
+        ("expires_in_pause", Mutation::ExpiresInPause),
     ];
 
     /// The planted bug of that name.
@@ -166,6 +175,8 @@ pub struct AuthorityPlan {
     pub preempt: bool,
     /// How often a host becomes ineligible, or eligible again, instead of another fault.
     pub unfit_ppm: u64,
+    /// How often an operator pauses the cluster or lets it go on, instead of another fault.
+    pub pause_ppm: u64,
     /// Whether some hosts are ineligible for good when everything else is healed.
     pub some_stay_unfit: bool,
     /// Whether B is looked at. It is not where the settings break it on purpose: there a planted
@@ -250,6 +261,7 @@ impl AuthorityPlan {
             disturb_ppm: 20_000,
             preempt: rng.below(2) == 0,
             unfit_ppm: [0, 100_000, 300_000][rng.below(3) as usize],
+            pause_ppm: [0, 150_000, 400_000][rng.below(3) as usize],
             some_stay_unfit: rng.below(3) == 0,
             checks_bound: true,
         }
@@ -399,6 +411,9 @@ impl Settings {
             Mutation::PingAfterExpiry => return self.without_dead_man(),
             Mutation::TokenFromBareIndex => plan.restore = true,
             Mutation::IneligibleActivates => plan.unfit_ppm = 300_000,
+            Mutation::ResumeWithoutWord | Mutation::PausedAgain | Mutation::ExpiresInPause => {
+                plan.pause_ppm = 400_000;
+            }
             Mutation::LeaseFromReceipt => {
                 settings.vote_lease = false;
                 settings.weather.straggler_ppm = 300_000;

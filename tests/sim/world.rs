@@ -936,6 +936,13 @@ impl World {
         };
         let Some(Answer::Applied { index }) = self.answers.get(&probe) else { unreachable!() };
         let index = *index;
+        let began = match self.settings.authority {
+            Some(_) => {
+                self.resume_in_the_end()?;
+                self.now
+            }
+            None => began,
+        };
         self.becomes_active(began)?;
         let deadline = self.now + Duration::from_secs(15);
         let applied = |h: &Host| h.running.as_ref().is_some_and(|r| r.node.applied().0 >= index);
