@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use raftctl::core::role::EventName;
+
 fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -172,6 +174,12 @@ fn the_units_keep_what_was_learnt() {
         let text = unit(name);
         assert!(text.lines().any(|l| l == line), "{name} lacks {line}");
     }
+    // All event units are kept in memory.
+    for event in EventName::ALL {
+        let kept = format!("raftctl-event@%i:{event}.service");
+        let text = unit("raftctl@.service");
+        assert!(text.split_whitespace().any(|word| word.ends_with(&kept)), "{kept}");
+    }
     for (name, suffix) in UNITS {
         let text = unit(&format!("{name}@.{suffix}"));
         assert!(!text.contains("RuntimeDirectoryPreserve=yes"), "{name}: the gate must vanish");
@@ -194,7 +202,8 @@ fn the_agent_may_start_its_own_units_and_nothing_else() {
         return;
     }
     let rules = unit("50-raftctl.rules");
-    let program = format!("{POLKIT}\n{rules}\n{CASES}");
+    let events = EventName::ALL.map(|event| format!("{:?}", event.as_str())).join(", ");
+    let program = format!("{POLKIT}\n{rules}\nconst events = [{events}];\n{CASES}");
     let run = Command::new("node").arg("-e").arg(program).output().unwrap();
     assert!(run.status.success(), "{}", said(&run));
 }
@@ -225,7 +234,7 @@ for (const role of ["leader", "follower"]) {
         expect("no", units, "raftctl", `raftctl-${role}@n1.target`, verb);
     }
 }
-for (const event of ["leader", "follower", "candidate", "learner", "change"]) {
+for (const event of events) {
     expect("yes", units, "raftctl", `raftctl-event@n-1_b:${event}.service`, "start");
     for (const verb of ["stop", "kill"]) {
         expect("yes", units, "raftctl", `raftctl-event@n1:${event}.service`, verb);
@@ -239,6 +248,7 @@ for (const unit of [
     "raftctl-leader@n1.service", "raftctl-leader@n1.target.evil.service", "raftctl-leader@.target",
     "xraftctl-leader@n1.target", "raftctl-leader@N1.target", "raftctl-leader@n1\n.target",
     "raftctl-event@n1.service", "raftctl-event@n1:leader.target", "raftctl-event@n1:root.service",
+    "raftctl-event@n1:quorum.service", "raftctl-event@n1:quorum_lost.service",
     "raftctl-event@../n1:leader.service", "raftctl-fence@n1:leader.service", undefined,
 ]) {
     expect("no", units, "raftctl", unit, "start");

@@ -18,6 +18,8 @@ mod log;
 mod lost_disk;
 #[path = "process/scripts.rs"]
 mod scripts;
+#[path = "process/standing.rs"]
+mod standing;
 #[path = "process/start.rs"]
 mod start;
 #[path = "process/stop.rs"]

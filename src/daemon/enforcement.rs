@@ -13,18 +13,16 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::host::is_service;
+use super::publish::{Publish, Topic};
 use crate::config::{Config, OnDemoteTimeout};
 use crate::core::authority::{Enforcement, FENCE_LEAD, Phase, Timing};
 use crate::core::story::tell;
 use crate::limits;
-use crate::node::status::{HostStatus, LastFence, NodeStatus};
+use crate::node::status::{LastFence, NodeStatus};
 use crate::storage::fence_record::{self, ExpectedReboot, FenceRecord};
 use crate::systemd::armed::{self, Enforced, Expected};
 use crate::systemd::manager::SystemdManager;
 use crate::systemd::names;
-
-/// Where the host's status is published.
-pub(super) type Publish = watch::Sender<Arc<HostStatus>>;
 
 /// Publishes what is known of the host, from now on. Without a service manager that is once.
 pub(super) fn follow(
@@ -35,7 +33,7 @@ pub(super) fn follow(
     publish: Publish,
 ) {
     let lasting = lasting_warning(config, timing);
-    edit(&publish, |host| host.warnings.extend(lasting));
+    publish.warn(Topic::Configuration, lasting.into_iter().collect());
     let Some(manager) = manager else { return };
     let action = config.authority.on_demote_timeout;
     let is_bounded = timing.enforcement == Enforcement::Bounded;
@@ -84,16 +82,17 @@ async fn check(manager: SystemdManager, expected: Expected, publish: Publish) {
             Ok(found) if known.as_ref() == Some(&found) => {}
             Ok(found) => {
                 log(&found, &expected);
-                edit(&publish, |host| show(host, &found, expected.action));
+                show(&publish, &found, expected.action);
                 known = Some(found);
             }
             // What was loaded is still loaded.
             Err(error) if known.is_some() => {
                 tracing::debug!("cannot look whether a fence is armed: {error}, ignoring");
             }
-            Err(error) => edit(&publish, |host| {
-                host.warnings = vec![format!("it is not known whether a fence is armed: {error}")];
-            }),
+            Err(error) => {
+                let warning = format!("it is not known whether a fence is armed: {error}");
+                publish.warn(Topic::Fence, vec![warning]);
+            }
         }
         // Ends early when there is another connection, too. The sender lives as long as `manager`.
         let _ = timeout(limits::FENCE_CHECK_EVERY, reloads.changed()).await;
@@ -117,14 +116,16 @@ fn log(found: &Enforced, expected: &Expected) {
     }
 }
 
-fn show(host: &mut HostStatus, found: &Enforced, action: OnDemoteTimeout) {
+fn show(publish: &Publish, found: &Enforced, action: OnDemoteTimeout) {
     let is_armed = found.problems.is_empty();
-    host.fence_armed = if is_armed { action } else { OnDemoteTimeout::None };
-    let problems = found.problems.iter();
-    host.warnings = problems.map(|problem| format!("the fence is not armed: {problem}")).collect();
+    let armed = if is_armed { action } else { OnDemoteTimeout::None };
+    publish.edit(|host| host.fence_armed = armed);
+    let problems = found.problems.iter().map(|p| format!("the fence is not armed: {p}"));
+    let mut warnings: Vec<String> = problems.collect();
     if found.hardware_watchdog == Some(false) {
-        host.warnings.push(NO_HARDWARE_WATCHDOG.to_owned());
+        warnings.push(NO_HARDWARE_WATCHDOG.to_owned());
     }
+    publish.warn(Topic::Fence, warnings);
 }
 
 /// Sees demotions come and go: when PID 1 is about to reboot the host, that has to be known before.
@@ -239,7 +240,7 @@ impl Records {
 
     fn read(&self) -> std::io::Result<()> {
         let record = FenceRecord::read(&self.directory)?;
-        edit(&self.publish, |host| host.last_fence = record.as_ref().map(last_fence));
+        self.publish.edit(|host| host.last_fence = record.as_ref().map(last_fence));
         Ok(())
     }
 }
@@ -258,19 +259,6 @@ fn last_fence(record: &FenceRecord) -> LastFence {
         why.push('…');
     }
     LastFence { when_usec: *when_usec, what: what.clone(), why }
-}
-
-/// Publishes the change, if it is one.
-fn edit(publish: &Publish, edit: impl FnOnce(&mut HostStatus)) {
-    publish.send_if_modified(|host| {
-        let mut new = HostStatus::clone(host);
-        edit(&mut new);
-        let differs = new != **host;
-        if differs {
-            *host = Arc::new(new);
-        }
-        differs
-    });
 }
 
 /// Names this boot. The unit passes it on, because its sandbox hides the kernel's file.
@@ -357,7 +345,7 @@ mod tests {
             why: "slow".to_owned(),
         };
         note("before").write(directory.path()).unwrap();
-        let (publish, mut known) = watch::channel(Arc::new(HostStatus::default()));
+        let (publish, mut known) = Publish::new();
         let boot_id = Some("now".to_owned());
         let records = Records { directory: directory.path().to_owned(), boot_id, publish };
         let (asks, asked) = mpsc::channel(8);

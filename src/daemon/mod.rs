@@ -6,11 +6,15 @@
 mod buses;
 mod enforcement;
 mod error;
+mod further;
 mod host;
 mod logging;
 mod memory;
+mod publish;
 mod reload;
+mod scripts;
 mod setup;
+mod standing;
 mod supervisor;
 mod units;
 
@@ -48,7 +52,8 @@ fn after_help() -> String {
     let statuses = Exit::table(true);
     format!(
         "Signals:\n  SIGTERM, SIGINT   hand over leadership if held, then exit 0\n  \
-         SIGHUP            read the configuration again; [events] and log level take effect\n\n\
+         SIGHUP            read the configuration again; [events], [health], log level and \
+         most\n                    of [eligibility] take effect\n\n\
          Exit statuses:\n  0   stopped as asked, or the configuration is good\n{statuses}\n\
          Example:\n  raftctld --config /etc/raftctl/n1.toml"
     )

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::error::SetupError;
 use super::logging::Level;
-use super::setup::{Running, scripts_config};
-use crate::config::Config;
+use super::scripts::{self, Running};
+use super::standing::Settings;
 use crate::config::keys::Key;
+use crate::config::{Config, Eligibility};
 use crate::core::story::tell;
 use crate::events::Scripts;
 use crate::node::handle::NodeHandle;
@@ -31,6 +33,8 @@ pub(super) struct Reload {
     pub(super) scripts: Arc<Scripts>,
     /// What no file can change.
     pub(super) running: Running,
+    /// By what the standing of the host is judged.
+    pub(super) standing: watch::Sender<Arc<Settings>>,
 }
 
 /// Reloads at every SIGHUP.
@@ -79,10 +83,16 @@ impl Reload {
                 "[{section}] {key} = {new} needs a restart of this agent; it stays {old}."
             );
         }
+        let Eligibility { priority, preempt, .. } = self.config.eligibility;
+        self.config.eligibility = Eligibility { priority, preempt, ..new.eligibility };
+        self.config.health = new.health;
+        self.standing.send_replace(Settings::of(&self.config));
         self.config.events = new.events;
         self.config.log.level = new.log.level;
         self.level.set(self.config.log.level);
-        if let Err(error) = self.scripts.reconfigure(scripts_config(&self.config, &self.running)) {
+        if let Err(error) =
+            self.scripts.reconfigure(scripts::config_of(&self.config, &self.running))
+        {
             tracing::error!("SIGHUP: cannot run event scripts: {error}");
         }
         for d in &live {
@@ -96,5 +106,10 @@ impl Reload {
 
 /// Whether a new value takes effect without a restart.
 fn is_live(key: &Key) -> bool {
-    matches!((key.section, key.name), ("events", _) | ("log", "level"))
+    match (key.section, key.name) {
+        // The node tells the others of both, in its handshake.
+        ("eligibility", "priority" | "preempt") => false,
+        ("eligibility" | "health" | "events", _) | ("log", "level") => true,
+        _ => false,
+    }
 }

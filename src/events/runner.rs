@@ -1,6 +1,6 @@
 //! The loop of the scripts' thread: take an event, run its scripts, say how they ended.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -129,11 +129,8 @@ impl Runner {
             Ok(ended) => ended,
             Err(error) => Ended::plain(Outcome::NotStarted(Arc::new(error)), begun.elapsed()),
         };
-        let Ended { outcome, duration, output, discarded_bytes, left: behind } = ended;
+        let (finished, behind) = finish(event, script, sequence, ended);
         left.extend(behind);
-        let finished =
-            Finished { event, script, sequence, outcome, duration, output, discarded_bytes };
-        log(&finished);
         self.status.send_modify(|status| {
             status.running = None;
             status.finished += 1;
@@ -149,24 +146,13 @@ impl Runner {
         told: &Numbered,
         part: Part,
     ) -> Result<Ended, ScriptError> {
-        let payload = self.payload(event, told, part);
-        let patience = self.patience.clone();
         let sequence = told.sequence;
         let show = |pid| {
             let running = Running { event, script: script.to_owned(), sequence, pid };
             self.status.send_modify(|status| status.running = Some(running));
         };
-        match &self.config.backend {
-            Backend::Process => {
-                let process = Process::start(script, &payload)?;
-                show(Some(process.pid()));
-                Ok(process.finish(patience, part).await)
-            }
-            Backend::Unit(units) => {
-                show(None);
-                units.run(event, script, &payload, patience, part).await
-            }
-        }
+        let patience = self.patience.clone();
+        run_to_end(&self.config, patience, event, script, told, part, show).await
     }
 
     /// BEFORE the first script: ends what an earlier run of the agent may have left to the service
@@ -176,15 +162,48 @@ impl Runner {
         if std::mem::replace(&mut self.begun, true) {
             return Vec::new();
         }
-        units.clear_away().await
+        units.clear_away(EventName::is_of_role).await
     }
+}
 
-    fn payload(&self, event: EventName, told: &Numbered, part: Part) -> Payload {
-        let ScriptsConfig { cluster, node, .. } = &*self.config;
-        let now = Instant::now();
-        let rest = self.patience.deadline(now, part).saturating_duration_since(now);
-        Payload::new(told, event.as_str(), cluster, node, since_1970() + rest)
+/// Runs `script` as the configuration says, and says so to `show` when it has begun.
+pub(super) async fn run_to_end(
+    config: &ScriptsConfig,
+    patience: Patience,
+    event: EventName,
+    script: &Path,
+    told: &Numbered,
+    part: Part,
+    show: impl FnOnce(Option<u32>),
+) -> Result<Ended, ScriptError> {
+    let now = Instant::now();
+    let rest = patience.deadline(now, part).saturating_duration_since(now);
+    let (cluster, node) = (&config.cluster, &config.node);
+    let payload = Payload::new(told, event.as_str(), cluster, node, since_1970() + rest);
+    match &config.backend {
+        Backend::Process => {
+            let process = Process::start(script, &payload)?;
+            show(Some(process.pid()));
+            Ok(process.finish(patience, part).await)
+        }
+        Backend::Unit(units) => {
+            show(None);
+            units.run(event, script, &payload, patience, part).await
+        }
     }
+}
+
+/// Logs how a script ended; that, and what is left of it.
+pub(super) fn finish(
+    event: EventName,
+    script: PathBuf,
+    sequence: u64,
+    ended: Ended,
+) -> (Finished, Option<Gone>) {
+    let Ended { outcome, duration, output, discarded_bytes, left } = ended;
+    let finished = Finished { event, script, sequence, outcome, duration, output, discarded_bytes };
+    log(&finished);
+    (finished, left)
 }
 
 fn patience_of(config: &ScriptsConfig, shared: &Shared) -> Patience {
