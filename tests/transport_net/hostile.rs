@@ -263,6 +263,7 @@ async fn a_peer_that_breaks_the_rules_is_closed_and_not_believed() {
         sealed(FrameType::Message, &[0xff; 20]),
         sealed(FrameType::Message, &[7 << 3 | 2, 0].repeat(30_000)),
         sealed(FrameType::StatusReply, &[0xff; 20]),
+        sealed(FrameType::Standing, &[0xff; 20]),
         damaged,
     ];
     let mut faulty = 0;
