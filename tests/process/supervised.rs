@@ -218,6 +218,7 @@ fn an_agent_started_by_hand_does_not_touch_the_system_bus() {
     // A shell inherits these from the service that it is part of.
     by_hand.command.env("DBUS_SYSTEM_BUS_ADDRESS", &address).env("SYSTEMD_EXEC_PID", "1");
     cluster.start_with(0, by_hand);
+    cluster.log(0).wait("serving");
     cluster.leader();
     cluster.stop(0);
     assert_eq!(bus.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
@@ -233,6 +234,7 @@ fn an_agent_started_by_hand_does_not_touch_the_system_bus() {
     // A bus that says nothing: the agent leads all the same, and stops when it is asked to.
     bus.set_nonblocking(false).unwrap();
     let (_silent, _) = bus.accept().unwrap();
+    cluster.log(0).wait("serving");
     cluster.leader();
     cluster.stop(0);
 }
