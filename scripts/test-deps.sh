@@ -14,6 +14,7 @@ needs=(
     "dh debhelper the Debian package"
     "fakeroot fakeroot the Debian package"
     "lintian lintian the rules of Debian for the package"
+    "mandoc mandoc the manual pages"
     "ip iproute2 nodes cut off from each other, in network namespaces"
     "systemd-nspawn systemd-container real systemd hosts"
     "nft nftables hosts cut off from each other"
