@@ -16,6 +16,10 @@ mod figures;
 mod floor;
 #[path = "lab/packaging.rs"]
 mod packaging;
+#[path = "lab/readme.rs"]
+mod readme;
+#[path = "readme_support/mod.rs"]
+mod readme_support;
 #[path = "lab/rights.rs"]
 mod rights;
 #[path = "lab/selftest.rs"]
