@@ -24,6 +24,9 @@ needs=(
     "mkfs.ext4 e2fsprogs disks that fill up, hang and die"
     "mmdebstrap mmdebstrap the package on a minimal Debian"
     "eatmydata eatmydata the same, made in half the time"
+    "arping iputils-arping the virtual address of the README"
+    "- postgresql-15 the promotion of the README"
+    "ping iputils-ping the neighbours of such a host"
     "dpkg-buildpackage dpkg-dev the package itself"
     "dh debhelper the package itself"
 )
