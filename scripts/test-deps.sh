@@ -26,7 +26,6 @@ needs=(
     "eatmydata eatmydata the same, made in half the time"
     "arping iputils-arping the virtual address of the README"
     "- postgresql-15 the promotion of the README"
-    "ping iputils-ping the neighbours of such a host"
     "dpkg-buildpackage dpkg-dev the package itself"
     "dh debhelper the package itself"
 )

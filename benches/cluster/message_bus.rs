@@ -41,7 +41,7 @@ impl MessageBus {
         fs::create_dir_all(directory)?;
         let file = directory.join("bus.conf");
         let text = format!(
-            "<busconfig><type>system</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
+            "<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
              {POLICY}</busconfig>",
             directory.join("sock").display()
         );
