@@ -130,13 +130,19 @@ impl Cluster {
 
     /// Starts the agent of node `at`.
     pub fn start(&mut self, at: usize) -> Result<()> {
-        let mut command = match &self.network {
-            Some(network) => {
+        let mut command = match (&self.network, &self.bus) {
+            (Some(network), _) => {
                 let mut command = Command::new("ip");
                 command.args(["netns", "exec", &network.node(at)]).arg(&self.program);
                 command
             }
-            None => Command::new(&self.program),
+            // Only an agent that believes to be a service goes to the message bus.
+            (None, Some(_)) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", "SYSTEMD_EXEC_PID=$$ exec \"$0\" \"$@\""]).arg(&self.program);
+                command
+            }
+            (None, None) => Command::new(&self.program),
         };
         let path = self.directory.join(format!("{}.log", self.nodes[at].name));
         let log = fs::File::options().create(true).append(true).open(path)?;
