@@ -55,7 +55,7 @@ fn about(out: &mut String, verb: &Command) {
     mdoc::prose(out, &mdoc::sentence(&text));
 }
 
-/// ` Op Fl \-force`, ` Ar NODE`.
+/// ` Oo Fl \-force Oc`, ` Ar NODE`. (`Op` would take in all that follows.)
 fn synopsis(arg: &Arg) -> String {
     let mut text = String::new();
     if arg.is_positional() {
@@ -73,7 +73,7 @@ fn synopsis(arg: &Arg) -> String {
     }
     match arg.is_required_set() {
         true => format!(" {text}"),
-        false => format!(" Op {text}"),
+        false => format!(" Oo {text} Oc"),
     }
 }
 
@@ -187,7 +187,7 @@ fn a_verb_is_rendered_with_all_it_has() {
     );
     let expected = "\
 .Bl -tag -width Ds
-.It Cm give\\-up Op Fl \\-force Ar NODE
+.It Cm give\\-up Oo Fl \\-force Oc Ar NODE
 Give up.
 .Bl -tag -width Ds
 .It Fl \\-force
