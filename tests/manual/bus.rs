@@ -170,7 +170,7 @@ pub fn errors() -> String {
             doc.push(text.trim());
         } else if let Some((name, _)) = line.split_once('(').filter(|_| !line.starts_with('#')) {
             assert!(!doc.is_empty(), "the error {name} has no text in src/dbus/error.rs");
-            let text = mdoc::text(&doc.drain(..).collect::<Vec<_>>().join(" "));
+            let text = mdoc::text(&std::mem::take(&mut doc).join(" "));
             write!(out, ".It Cm org.raftctl.Agent1.Error.{name}\n{text}\n").expect("text");
         }
     }
