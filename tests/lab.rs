@@ -22,6 +22,10 @@ mod floor;
 mod journal;
 #[path = "lab/packaging.rs"]
 mod packaging;
+#[path = "lab/readme.rs"]
+mod readme;
+#[path = "readme_support/mod.rs"]
+mod readme_support;
 #[path = "lab/rights.rs"]
 mod rights;
 #[path = "lab/selftest.rs"]

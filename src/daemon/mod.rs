@@ -47,6 +47,11 @@ struct Arguments {
     check: bool,
 }
 
+/// The definition of its command line, for the manual.
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// The end of `--help`.
 fn after_help() -> String {
     let statuses = Exit::table(true);
