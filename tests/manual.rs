@@ -80,10 +80,14 @@ fn raftctl_events_7_has_every_event_and_variable() {
     let payload = Payload::of_ended_agent("main", "n1", None, zero, zero);
     let variables = payload.environment().map(|(name, _)| format!(".It Ev {name}"));
     let events = EventName::ALL.map(|event| format!(".It Sy {event}"));
-    let needed = variables.chain(events);
-    let lacking = needed.filter(|item| !page.text().lines().any(|line| line == item));
-    let lacking = lacking.collect::<Vec<_>>();
+    let needed = variables.chain(events).collect::<Vec<_>>();
+    let items = page.text().lines().filter(|line| line.starts_with(".It "));
+    let items = items.filter(|line| line[4..].starts_with("Ev ") || line[4..].starts_with("Sy "));
+    let items = items.map(str::to_owned).collect::<Vec<_>>();
+    let lacking = needed.iter().filter(|item| !items.contains(item)).collect::<Vec<_>>();
     assert!(lacking.is_empty(), "{MAN}/raftctl-events.7 has no line {lacking:?}");
+    let stale = items.iter().filter(|item| !needed.contains(item)).collect::<Vec<_>>();
+    assert!(stale.is_empty(), "{MAN}/raftctl-events.7 has lines about nothing: {stale:?}");
 }
 
 /// mandoc(1) finds nothing to warn of.

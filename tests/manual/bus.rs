@@ -108,11 +108,18 @@ impl Interface {
         out + "};\n.Ed\n"
     }
 
-    /// Its members about which `page` has no item, as the lines that are expected.
+    /// Its members about which `page` has no item, as the lines that are expected; and items that
+    /// are about no member.
     pub fn without_text(&self, page: &str) -> Vec<String> {
         let below = format!(".Sh {}\n", self.heading());
         let own = page.split_once(&below).map(|(_, rest)| rest).unwrap_or_default();
         let own = own.split("\n.Sh ").next().unwrap_or_default();
+        let is_member = |name: &str| self.members.iter().any(|member| member.name == name);
+        let stale = own.lines().filter(|line| {
+            let name = line.strip_prefix(".It Fn ").or(line.strip_prefix(".It Va "));
+            name.is_some_and(|name| !is_member(name))
+        });
+        let stale = stale.map(|line| format!("{line:?} is about nothing"));
         let items = self.members.iter().map(|member| {
             let (name, macro_) =
                 (&member.name, if member.kind == Kind::Property { "Va" } else { "Fn" });
@@ -123,7 +130,8 @@ impl Interface {
             rest.next().is_some_and(|line| !line.starts_with(".It") && line != ".El")
         };
         let lacking = items.filter(|item| !described(item));
-        lacking.map(|item| format!("{item:?} and text below {:?}", below.trim_end())).collect()
+        let lacking = lacking.map(|item| format!("{item:?} and text below {:?}", below.trim_end()));
+        lacking.chain(stale).collect()
     }
 
     /// `THE NODE INTERFACE` for `org.raftctl.Agent1.Node`.
@@ -184,7 +192,9 @@ fn a_member_without_text_is_named() {
     let interfaces = parse(xml);
     let shown = interfaces[0].synopsis();
     assert!(shown.contains("    Do(in s what)\n") && shown.contains("    P u\n"), "{shown}");
-    let page = ".Sh THE B INTERFACE\n.Bl -tag\n.It Fn Do\nDoes it.\n.It Va P\n.El\n";
+    let page = ".Sh THE B INTERFACE\n.Bl -tag\n.It Fn Do\nDoes it.\n.It Va P\n.It Va Old\n\
+                Is gone.\n.El\n";
     let lacking = interfaces[0].without_text(page);
-    assert!(lacking.len() == 1 && lacking[0].contains("It Va P"), "{lacking:?}");
+    assert!(lacking.len() == 2 && lacking[0].contains("It Va P"), "{lacking:?}");
+    assert!(lacking[1].contains("It Va Old"), "{lacking:?}");
 }
