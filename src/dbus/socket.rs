@@ -90,12 +90,15 @@ impl Socket for BoundedSocket {
 #[derive(Debug)]
 struct Calls {
     free: Semaphore,
-    /// Serials of running calls that want no reply.
-    without_reply: Mutex<VecDeque<u32>>,
+    /// Running calls that want no reply.
+    without_reply: Mutex<VecDeque<CallId>>,
 }
 
+/// Who called, on a bus, and the serial of the call: each caller counts for himself.
+type CallId = (Option<String>, u32);
+
 impl Calls {
-    fn quiet(&self) -> std::sync::MutexGuard<'_, VecDeque<u32>> {
+    fn quiet(&self) -> std::sync::MutexGuard<'_, VecDeque<CallId>> {
         self.without_reply.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -174,7 +177,9 @@ impl ReadHalf for Reader {
             // Given back by the writer, when the reply goes out.
             permit.forget();
             if header.no_reply {
-                self.calls.quiet().push_back(message.primary_header().serial_num().get());
+                let sender = message.header().sender().map(ToString::to_string);
+                let serial = message.primary_header().serial_num().get();
+                self.calls.quiet().push_back((sender, serial));
             }
         }
         Ok(message)
@@ -214,9 +219,12 @@ impl WriteHalf for Writer {
         let mut wanted = true;
         if matches!(message.message_type(), Type::MethodReturn | Type::Error) {
             self.calls.free.add_permits(1);
-            let serial = message.header().reply_serial().map(|serial| serial.get());
+            let header = message.header();
+            let to = header.destination().map(|name| name.as_str());
+            let serial = header.reply_serial().map(|serial| serial.get());
+            let is_this = |(sender, of): &CallId| sender.as_deref() == to && Some(*of) == serial;
             let mut quiet = self.calls.quiet();
-            if let Some(at) = quiet.iter().position(|quiet| Some(*quiet) == serial) {
+            if let Some(at) = quiet.iter().position(is_this) {
                 quiet.remove(at);
                 wanted = false;
             }

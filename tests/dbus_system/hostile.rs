@@ -1,6 +1,7 @@
 //! Clients of the system bus that mean no good: the connection is everybody's, so none may end it,
 //! fill it, or keep others waiting.
 
+use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use zbus::proxy::MethodFlags;
 use zbus::{Connection, Fd, Message};
 
 use super::dbus_support::DEADLINE;
-use super::support::{AGENT, Says, Scene, User, ask_bus, call};
+use super::support::{AGENT, Says, Scene, User, ask_bus, call, next};
 
 /// Whose connection serves; another one means that the first was lost.
 async fn owner(scene: &Scene) -> String {
@@ -129,4 +130,34 @@ async fn what_was_not_asked_for_is_not_believed() {
     }
     assert_eq!(scene.call(User::Stranger, "Describe", &()).await, Ok(()));
     assert_eq!(owner(&scene).await, before);
+}
+
+/// Each client numbers its calls for itself. One that wants no answer must not take the answer of
+/// another client's call with the same number.
+#[tokio::test]
+async fn a_call_without_reply_takes_nobody_elses() {
+    let Some(scene) = Scene::start().await else { return };
+    scene.polkit_says(Says::Silence);
+    let root = User::Root.connect(&scene.bus).await;
+    let call = Message::method_call(ROOT_PATH, "Describe").destination(AGENT);
+    let call = call.interface(NODE_INTERFACE).build(&()).unwrap();
+    let serial = call.primary_header().serial_num();
+
+    let mut stranger = User::Stranger.raw(&scene.bus);
+    let hello = Message::method_call("/org/freedesktop/DBus", "Hello");
+    let hello = hello.destination("org.freedesktop.DBus").interface("org.freedesktop.DBus");
+    stranger.write_all(hello.build(&()).unwrap().data().bytes()).unwrap();
+    let mut same = quiet("Pause", &()).data().bytes().to_vec();
+    // The serial is at a fixed place (D-Bus specification, "Message Format").
+    same[8..12].copy_from_slice(&serial.get().to_ne_bytes());
+    stranger.write_all(&same).unwrap();
+    let began = Instant::now();
+    while scene.asked().is_empty() {
+        assert!(began.elapsed() < DEADLINE, "polkit is asked");
+        tokio::task::yield_now().await;
+    }
+    // It is running, until polkit answers, which is never.
+    let mut stream = zbus::MessageStream::from(&root);
+    root.send(&call).await.unwrap();
+    while next(&mut stream).await.header().reply_serial() != Some(serial) {}
 }

@@ -1,7 +1,7 @@
 //! A system bus, an agent on it, a fake polkit, and clients of several users.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,20 @@ impl User {
         let socket = bus.socket();
         let stream = as_user(uid, gid, groups, || UnixStream::connect(socket).unwrap());
         connection::Builder::unix_stream(stream).user_id(uid).build().await.unwrap()
+    }
+
+    /// The same, past its authentication and before anything else.
+    pub fn raw(self, bus: &Bus) -> UnixStream {
+        let (uid, gid, groups) = self.ids();
+        let socket = bus.socket();
+        let mut stream = as_user(uid, gid, groups, || UnixStream::connect(socket).unwrap());
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(b"\0AUTH EXTERNAL\r\nDATA\r\n").unwrap();
+        let mut answers = BufReader::new(stream.try_clone().unwrap()).lines();
+        let last = answers.nth(1).unwrap().unwrap();
+        assert!(last.starts_with("OK "), "{last}");
+        stream.write_all(b"BEGIN\r\n").unwrap();
+        stream
     }
 }
 
