@@ -29,6 +29,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use crate::config::{Config, ConfigFile};
 use crate::exit::Exit;
 use crate::limits;
+use crate::log;
 use crate::systemd::listen::{self, RaftSocket};
 use error::SetupError;
 
@@ -96,8 +97,9 @@ pub fn main() -> ExitCode {
 }
 
 fn complain(text: &str, exit: Exit) -> ExitCode {
+    let prefix = log::error_prefix();
     for line in text.lines() {
-        let _ = writeln!(std::io::stderr(), "raftctld: {line}");
+        let _ = writeln!(std::io::stderr(), "{prefix}raftctld: {line}");
     }
     exit.into()
 }

@@ -100,6 +100,12 @@ pub fn stderr_is_journal() -> bool {
     fstat(io::stderr().as_fd()).is_ok_and(|found| is_stream(&stream, found.st_dev, found.st_ino))
 }
 
+/// What makes a line on standard error an error for the journal, where that reads it
+/// (sd-daemon(3)).
+pub fn error_prefix() -> &'static str {
+    if stderr_is_journal() { "<3>" } else { "" }
+}
+
 /// `DEVICE:INODE`, in decimal.
 fn is_stream(stream: &str, device: u64, inode: u64) -> bool {
     let Some((dev, ino)) = stream.split_once(':') else { return false };

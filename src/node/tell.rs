@@ -157,3 +157,6 @@ pub(super) fn answered(answer: &Answer) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
