@@ -6,11 +6,13 @@
 use std::time::Duration;
 
 mod bus;
+mod client;
 mod host;
 mod standing;
 mod succession;
 
 pub use bus::*;
+pub use client::*;
 pub use host::*;
 pub use standing::*;
 pub use succession::*;

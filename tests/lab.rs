@@ -1,5 +1,9 @@
 //! The agent on real systemd hosts, and the lab itself, which must first be shown to work.
 
+#[path = "lab/attach.rs"]
+mod attach;
+#[path = "lab/bus.rs"]
+mod bus;
 #[path = "lab/cold_start.rs"]
 mod cold_start;
 #[path = "lab/disk.rs"]
@@ -26,5 +30,7 @@ mod service;
 mod service_scene;
 #[path = "lab/service_units.rs"]
 mod service_units;
+#[path = "lab/standing.rs"]
+mod standing;
 #[path = "lab/support/mod.rs"]
 mod support;

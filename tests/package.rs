@@ -147,6 +147,7 @@ fn the_units_keep_what_was_learnt() {
         ("raftctl@.service", "Restart=always"),
         ("raftctl@.service", "WatchdogSignal=SIGKILL"),
         ("raftctl@.service", "NotifyAccess=main"),
+        ("raftctl@.service", "BusName=org.raftctl.Agent1.%i"),
         ("raftctl@.service", "User=raftctl"),
         ("raftctl@.service", "CapabilityBoundingSet="),
         ("raftctl@.service", "RuntimeDirectory=raftctl/%i"),

@@ -33,6 +33,12 @@ impl Level {
         // Fails only if there is no log any more.
         let _ = self.0.reload(filter(level));
     }
+
+    /// The least important level that is written now.
+    pub(super) fn get(&self) -> LogLevel {
+        let now = self.0.clone_current().unwrap_or(LevelFilter::INFO);
+        LogLevel::ALL.into_iter().find(|level| filter(*level) == now).unwrap_or(LogLevel::Info)
+    }
 }
 
 /// Starts logging.

@@ -3,6 +3,7 @@
 //!
 //! Owns the process: its exit status, its signals, its log. Decides nothing about the cluster.
 
+mod buses;
 mod enforcement;
 mod error;
 mod further;

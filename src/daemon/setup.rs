@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::sys::socket::Backlog;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::buses;
 use super::enforcement;
 use super::error::{SetupError, error_chain};
 use super::host::{self, OrderSink};
@@ -31,7 +32,7 @@ use crate::limits;
 use crate::node::disk::DiskWorker;
 use crate::node::driver::{Driver, Surfaces};
 use crate::node::event::Event;
-use crate::node::handle::{HostRequest, NodeHandle};
+use crate::node::handle::HostRequest;
 use crate::node::machine::ClusterMachine;
 use crate::node::status::HostStatus;
 use crate::node::{Member, Node, NodeConfig, clock, recover};
@@ -242,7 +243,7 @@ pub(super) fn serve(
         let status = handle.watch();
         let ends = standing::Ends { manager, status, requests, events: outside.clone(), publish };
         let standing = look_after(config, &timing, standing, ends)?;
-        let stop_bus = serve_bus(bus, handle.clone())?;
+        let stop_bus = buses::serve(config, bus, handle.clone(), level.clone())?;
         let reload = Reload {
             config: config.clone(),
             read,
@@ -348,31 +349,4 @@ fn surfaces(
             std::process::exit(i32::from(Exit::Io as u8));
         }),
     }
-}
-
-/// Serves the private bus on a thread of its own: whatever its clients do, heartbeats go on.
-/// Returns what stops it and removes its socket.
-fn serve_bus(bus: private::Listener, handle: NodeHandle) -> Result<impl FnOnce(), SetupError> {
-    let (stop, stopped) = oneshot::channel::<()>();
-    let thread = std::thread::Builder::new()
-        .name("dbus".to_owned())
-        .spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let result = runtime.and_then(|runtime| {
-                runtime.block_on(async {
-                    tokio::select! {
-                        served = private::serve(bus, handle) => served,
-                        _ = stopped => Ok(()),
-                    }
-                })
-            });
-            if let Err(error) = result {
-                tracing::error!("the private bus is not served: {error}");
-            }
-        })
-        .map_err(SetupError::System)?;
-    Ok(move || {
-        let _ = stop.send(());
-        let _ = thread.join();
-    })
 }

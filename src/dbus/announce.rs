@@ -6,6 +6,7 @@
 //! `limits::CHANGE_BACKLOG` changes loses the oldest signals and still gets the properties.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
@@ -13,35 +14,47 @@ use tokio::sync::{broadcast, watch};
 use zbus::fdo::Properties;
 use zbus::names::InterfaceName;
 use zbus::object_server::SignalEmitter;
+use zbus::{Connection, Variant};
 
-use super::NODE_INTERFACE;
+use super::manager::ObjectManager;
+use super::member::{self, MEMBER_INTERFACE, MemberObject, Members};
 use super::node::NodeObject;
 use super::properties::{Announced, differences};
-use crate::core::NodeId;
+use super::{NODE_INTERFACE, ROOT_PATH};
+use crate::core::{NodeId, NodeName};
 use crate::node::handle::NodeHandle;
 use crate::node::status::{Change, HostStatus, LastFence, MemberStatus, NodeStatus, UnitStatus};
 
 /// What one connection has been told, and where the news comes from.
 pub(super) struct Announcer {
+    handle: NodeHandle,
     status: watch::Receiver<Arc<NodeStatus>>,
     host: watch::Receiver<Arc<HostStatus>>,
     changes: broadcast::Receiver<Change>,
     seen: (Arc<NodeStatus>, Arc<HostStatus>),
     told: Announced,
+    members: Members,
 }
 
 impl Announcer {
     /// Starts to listen; everything from now on will be announced.
-    pub(super) fn new(handle: &NodeHandle) -> Announcer {
+    pub(super) fn new(handle: NodeHandle) -> Announcer {
         let changes = handle.changes();
         let (mut status, mut host) = (handle.watch(), handle.watch_host());
         let seen = (status.borrow_and_update().clone(), host.borrow_and_update().clone());
         let told = Announced::new(&seen.0, &seen.1);
-        Announcer { status, host, changes, seen, told }
+        let members = member::told(&seen.0);
+        Announcer { handle, status, host, changes, seen, told, members }
+    }
+
+    /// The members that there have to be objects for when it begins.
+    pub(super) fn members(&self) -> impl Iterator<Item = &(NodeId, NodeName)> {
+        self.members.keys()
     }
 
     /// Announces until the node stops or the connection fails.
-    pub(super) async fn run(mut self, emitter: SignalEmitter<'_>) -> zbus::Result<()> {
+    pub(super) async fn run(mut self, connection: &Connection) -> zbus::Result<()> {
+        let emitter = SignalEmitter::new(connection, ROOT_PATH)?;
         loop {
             // A new status wakes this task too, but a pending change says more: look there first.
             tokio::select! {
@@ -74,16 +87,50 @@ impl Announcer {
         if looks_same(&self.seen.0, &status) && Arc::ptr_eq(&self.seen.1, &host) {
             return Ok(());
         }
+        self.tell_members(emitter, &status).await?;
         let now = Announced::new(&status, &host);
         let (_, host_before) = std::mem::replace(&mut self.seen, (status, host));
         let changed = differences(&self.told, &now);
         if !changed.is_empty() {
-            let interface = InterfaceName::from_static_str_unchecked(NODE_INTERFACE);
-            let invalidated = Cow::Borrowed(&[][..]);
-            Properties::properties_changed(emitter, interface, changed, invalidated).await?;
+            tell_changed(emitter, NODE_INTERFACE, changed).await?;
         }
         self.told = now;
         Announcer::tell_host(emitter, &host_before, &self.seen.1).await
+    }
+
+    /// Keeps the objects of the members what the members are.
+    async fn tell_members(
+        &mut self,
+        emitter: &SignalEmitter<'_>,
+        status: &NodeStatus,
+    ) -> zbus::Result<()> {
+        let now = member::told(status);
+        let before = std::mem::take(&mut self.members);
+        let server = emitter.connection().object_server();
+        for (_, name) in before.keys().filter(|key| !now.contains_key(key)) {
+            let path = member::path(name);
+            server.remove::<MemberObject, _>(path.as_ref()).await?;
+            ObjectManager::signal_removed(emitter, path.as_ref(), &[MEMBER_INTERFACE]).await?;
+        }
+        for (key @ (id, name), told) in &now {
+            let path = member::path(name);
+            let Some(before) = before.get(key) else {
+                let object = MemberObject::new(self.handle.clone(), *id);
+                server.at(path.as_ref(), object).await?;
+                let member = status.members.iter().find(|member| member.id == *id);
+                let member = member.expect("it was made from the status");
+                let interfaces = member::interfaces(status, member);
+                ObjectManager::signal_added(emitter, path.as_ref(), interfaces).await?;
+                continue;
+            };
+            let changed = told.differences(before);
+            if !changed.is_empty() {
+                let emitter = SignalEmitter::new(emitter.connection(), path.as_ref())?;
+                tell_changed(&emitter, MEMBER_INTERFACE, changed).await?;
+            }
+        }
+        self.members = now;
+        Ok(())
     }
 
     async fn tell_change(&self, emitter: &SignalEmitter<'_>, change: &Change) -> zbus::Result<()> {
@@ -127,6 +174,16 @@ impl Announcer {
     }
 }
 
+async fn tell_changed(
+    emitter: &SignalEmitter<'_>,
+    interface: &'static str,
+    changed: HashMap<&str, Variant<'_>>,
+) -> zbus::Result<()> {
+    let interface = InterfaceName::from_static_str_unchecked(interface);
+    let invalidated = Cow::Borrowed(&[][..]);
+    Properties::properties_changed(emitter, interface, changed, invalidated).await
+}
+
 /// Whether two statuses have the same announced properties; cheap, and allowed to say no.
 fn looks_same(a: &NodeStatus, b: &NodeStatus) -> bool {
     let own = |s: &NodeStatus| (s.cluster_id, s.role, s.active, s.term, s.token, s.leader);
@@ -134,7 +191,7 @@ fn looks_same(a: &NodeStatus, b: &NodeStatus) -> bool {
         && a.paused == b.paused
         && a.members.len() == b.members.len()
         && a.members.iter().zip(&b.members).all(|(a, b)| {
-            let seen = |m: &MemberStatus| (m.id, m.kind, m.connected);
+            let seen = |m: &MemberStatus| (m.id, m.kind, m.connected, m.eligible, m.priority);
             seen(a) == seen(b) && a.name == b.name && a.address == b.address
         })
 }

@@ -2,6 +2,10 @@
 //!
 //! A name is part of the interface and never changes its meaning; the text is for people and may.
 
+use zbus::message::Header;
+use zbus::names::ErrorName;
+use zbus::{DBusError, Message};
+
 use crate::core::id::InvalidName;
 use crate::node::handle::{
     HostRequestError, PauseError, RemoteStatusError, TakeoverError, TransferError,
@@ -37,6 +41,64 @@ pub enum Error {
     Unreachable(String),
     /// An argument does not follow its grammar; the text names the argument and the value.
     InvalidArgument(String),
+}
+
+/// Why a caller may not do what he asks for, in the words of the D-Bus specification and systemd.
+#[derive(Clone, Debug, PartialEq, Eq, zbus::DBusError)]
+#[zbus(prefix = "org.freedesktop.DBus.Error")]
+pub enum Denied {
+    /// He may not.
+    AccessDenied(String),
+    /// He might if he proved who he is, and has not said that he can be asked.
+    InteractiveAuthorizationRequired(String),
+    /// He asks too often.
+    LimitsExceeded(String),
+    /// An argument is not one of those that are understood.
+    InvalidArgs(String),
+}
+
+/// What a method fails with: an error of ours, or a standard one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// An error of ours.
+    Ours(Error),
+    /// A standard one.
+    Denied(Denied),
+}
+
+impl Failure {
+    fn inner(&self) -> &dyn DBusError {
+        match self {
+            Failure::Ours(error) => error,
+            Failure::Denied(error) => error,
+        }
+    }
+}
+
+impl DBusError for Failure {
+    fn create_reply(&self, call: &Header<'_>) -> zbus::Result<Message> {
+        self.inner().create_reply(call)
+    }
+
+    fn name(&self) -> ErrorName<'_> {
+        self.inner().name()
+    }
+
+    fn description(&self) -> Option<&str> {
+        self.inner().description()
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(error: Denied) -> Failure {
+        Failure::Denied(error)
+    }
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure::Ours(error.into())
+    }
 }
 
 impl Error {

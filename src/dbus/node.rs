@@ -1,18 +1,19 @@
 //! The object `/org/raftctl/Agent1` with the interface `org.raftctl.Agent1.Node`.
 //!
 //! One instance for each connection: messages on a peer-to-peer connection carry no sender, so
-//! the object itself knows who is at the other end ([`PeerCreds`]). The committed form of the
-//! interface is `dbus/org.raftctl.Agent1.Node.xml`; a test compares. Who may connect at all is
-//! decided by [`super::private`].
+//! the object itself knows who is at the other end. Who may do what is decided by
+//! [`super::access`]. The committed form of the interface is `dbus/org.raftctl.Agent1.Node.xml`; a
+//! test compares.
 
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
+use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 
+use super::access::{Access, Action, Caller};
 use super::describe::{Describe, PeerView};
-use super::error::Error;
-use super::peer::PeerCreds;
+use super::error::{Error, Failure};
 use super::properties::{Announced, FenceTuple, MemberTuple};
 use crate::core::NodeName;
 use crate::limits;
@@ -20,15 +21,15 @@ use crate::node::handle::{NodeHandle, RemoteStatusError};
 use crate::node::status::{MemberStatus, NodeStatus};
 
 /// The root object as one connection sees it.
-pub struct NodeObject {
+pub(super) struct NodeObject {
     handle: NodeHandle,
-    peer: PeerCreds,
+    access: Access,
 }
 
 impl NodeObject {
-    /// The object for the client `peer`.
-    pub fn new(handle: NodeHandle, peer: PeerCreds) -> NodeObject {
-        NodeObject { handle, peer }
+    /// The object for callers as `access` lets them in.
+    pub(super) fn new(handle: NodeHandle, access: Access) -> NodeObject {
+        NodeObject { handle, access }
     }
 
     /// What the member says about itself, this node included; its text when it is well formed.
@@ -79,31 +80,45 @@ impl NodeObject {
     /// The state of member `node` as it tells it itself, as JSON, within
     /// [`limits::REMOTE_STATUS_TIMEOUT`].
     #[zbus(out_args("json"))]
-    async fn describe_peer(&self, node: &str) -> Result<String, Error> {
+    async fn describe_peer(
+        &self,
+        node: &str,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Failure> {
         let name = parse_node("node", node)?;
+        let _caller = self.access.to_ask(&header).await?;
         Ok(NodeObject::describe_member(&self.handle, name).await?.to_json())
     }
 
     /// The state of every member as it tells it itself, as a JSON array of [`PeerView`] in the
     /// order of their numbers. All are asked at once, each with the deadline of `DescribePeer`.
     #[zbus(out_args("json"))]
-    async fn describe_cluster(&self) -> String {
+    async fn describe_cluster(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Failure> {
+        let _caller = self.access.to_ask(&header).await?;
         let mut asked = JoinSet::new();
         for member in self.status().members.iter().take(limits::MEMBERS_MAX) {
             asked.spawn(NodeObject::view_of(self.handle.clone(), member.clone()));
         }
         let mut views = asked.join_all().await;
         views.sort_by_key(|view| view.id);
-        serde_json::to_string(&views).expect("a description has only string keys")
+        Ok(serde_json::to_string(&views).expect("a description has only string keys"))
     }
 
     /// Hands leadership to `node`, or to the best follower if it is empty; returns who leads then,
     /// which may take as long as the members of the active node take to stop. It goes on when the
     /// caller goes away.
     #[zbus(out_args("leader"))]
-    async fn transfer_leadership(&self, node: &str) -> Result<String, Error> {
+    async fn transfer_leadership(
+        &self,
+        node: &str,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Failure> {
         let to = if node.is_empty() { None } else { Some(parse_node("node", node)?) };
-        let PeerCreds { uid, pid } = self.peer;
+        let caller = self.access.to_change(Action::Transfer, &header).await?;
+        let Caller { uid, pid, .. } = caller;
         tracing::info!(uid, pid, to = node, "transfer of leadership requested");
         Ok(self.handle.transfer(to).await?.to_string())
     }
@@ -111,11 +126,16 @@ impl NodeObject {
     /// Declares the activation in force over, without proof that its host has stopped; returns its
     /// token. An operator who says `force` takes the responsibility.
     #[zbus(out_args("token"))]
-    async fn takeover(&self, force: bool) -> Result<u64, Error> {
+    async fn takeover(
+        &self,
+        force: bool,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<u64, Failure> {
         if !force {
-            return Err(Error::ForceRequired(FORCE_REQUIRED.to_owned()));
+            return Err(Error::ForceRequired(FORCE_REQUIRED.to_owned()).into());
         }
-        let PeerCreds { uid, pid } = self.peer;
+        let caller = self.access.to_change(Action::Takeover, &header).await?;
+        let Caller { uid, pid, .. } = caller;
         let result = self.handle.takeover().await;
         match &result {
             Ok(token) => tracing::warn!(uid, pid, token = token.0, "taken over by force"),
@@ -126,30 +146,38 @@ impl NodeObject {
 
     /// Takes this host out of service, or puts it back; kept across restarts. What it runs as the
     /// active one is handed over after the answer.
-    async fn set_maintenance(&self, on: bool) -> Result<(), Error> {
-        let PeerCreds { uid, pid } = self.peer;
+    async fn set_maintenance(
+        &self,
+        on: bool,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Failure> {
+        let caller = self.access.to_change(Action::Maintenance, &header).await?;
+        let Caller { uid, pid, .. } = caller;
         tracing::info!(uid, pid, on, "maintenance requested");
         Ok(self.handle.maintenance(on).await?)
     }
 
     /// Forgets the failures of units of this host, and ends a hold-down.
-    async fn clear_failures(&self) -> Result<(), Error> {
-        let PeerCreds { uid, pid } = self.peer;
+    async fn clear_failures(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Failure> {
+        let caller = self.access.to_change(Action::Clear, &header).await?;
+        let Caller { uid, pid, .. } = caller;
         tracing::info!(uid, pid, "clearing of failures requested");
         Ok(self.handle.clear_failures().await?)
     }
 
     /// Pauses the cluster: what is active stays so, unguarded, and nothing becomes active.
-    async fn pause(&self) -> Result<(), Error> {
-        let PeerCreds { uid, pid } = self.peer;
+    async fn pause(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Failure> {
+        let caller = self.access.to_change(Action::Pause, &header).await?;
+        let Caller { uid, pid, .. } = caller;
         tracing::info!(uid, pid, "pause of the cluster requested");
         Ok(self.handle.pause(true, false).await?)
     }
 
     /// Lets the cluster go on, once the active node is guarded again. With `force` without asking
     /// it: an operator who says so takes the responsibility.
-    async fn resume(&self, force: bool) -> Result<(), Error> {
-        let PeerCreds { uid, pid } = self.peer;
+    async fn resume(&self, force: bool, #[zbus(header)] header: Header<'_>) -> Result<(), Failure> {
+        let caller = self.access.to_change(Action::Pause, &header).await?;
+        let Caller { uid, pid, .. } = caller;
         tracing::info!(uid, pid, force, "end of the pause requested");
         Ok(self.handle.pause(false, force).await?)
     }

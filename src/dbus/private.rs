@@ -15,16 +15,14 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use zbus::object_server::SignalEmitter;
 use zbus::{Guid, connection};
 
-use super::announce::Announcer;
-use super::node::NodeObject;
+use super::access::Access;
+use super::auth;
+use super::objects::{self, Served};
 use super::peer::{self, PeerCreds};
-use super::socket::BoundedSocket;
-use super::{ROOT_PATH, auth};
+use super::socket::{BoundedSocket, Bounds};
 use crate::limits;
-use crate::node::handle::NodeHandle;
 
 /// Name of the socket in the runtime directory.
 pub const SOCKET_NAME: &str = "bus";
@@ -108,10 +106,10 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// Serves `handle` on `listener`, until this future is dropped: then all connections are closed.
+/// Serves `served` on `listener`, until this future is dropped: then all connections are closed.
 ///
 /// Fails only if the listener cannot be given to the runtime.
-pub async fn serve(listener: Listener, handle: NodeHandle) -> io::Result<()> {
+pub async fn serve(listener: Listener, served: Served) -> io::Result<()> {
     let socket = UnixListener::from_std(listener.listener.try_clone()?)?;
     let guid = Guid::generate();
     let mut connections = JoinSet::new();
@@ -121,7 +119,7 @@ pub async fn serve(listener: Listener, handle: NodeHandle) -> io::Result<()> {
             accepted = socket.accept() => match accepted {
                 Ok((stream, _)) => match admit(&stream, listener.group, connections.len()) {
                     Ok(peer) => {
-                        let serving = serve_connection(stream, peer, guid.clone(), handle.clone());
+                        let serving = serve_connection(stream, peer, guid.clone(), served.clone());
                         connections.spawn(serving);
                     }
                     Err(reason) => refusals.note(&reason),
@@ -154,7 +152,7 @@ async fn serve_connection(
     mut stream: UnixStream,
     peer: PeerCreds,
     guid: Guid<'static>,
-    handle: NodeHandle,
+    served: Served,
 ) -> Result<(), String> {
     let authenticated = auth::authenticate(&mut stream, peer.uid, &guid);
     let early = match tokio::time::timeout(limits::DBUS_AUTH_TIMEOUT, authenticated).await {
@@ -164,18 +162,13 @@ async fn serve_connection(
         Ok(Err(error)) => return Err(error.to_string()),
         Err(_) => return Err("no authentication in time".to_owned()),
     };
-    let announcer = Announcer::new(&handle);
-    let connection =
-        connection::Builder::authenticated_socket(BoundedSocket::new(stream, early), guid)
-            .p2p()
-            .serve_at(ROOT_PATH, NodeObject::new(handle, peer))
-            .build()
-            .await
-            .map_err(|error| format!("cannot serve a client: {error}"))?;
-    let emitter = SignalEmitter::new(&connection, ROOT_PATH).expect("the root path is valid");
+    let socket = BoundedSocket::new(stream, early, Bounds::PRIVATE);
+    let builder = connection::Builder::authenticated_socket(socket, guid).p2p();
+    let built = objects::build(builder, served, Access::Peer(peer)).await;
+    let (connection, announcer) = built.map_err(|e| format!("cannot serve a client: {e}"))?;
     // The connection may outlive the node's announcements: calls are answered with `Stopping`.
     let announce = async {
-        let _ = announcer.run(emitter).await;
+        let _ = announcer.run(&connection).await;
         std::future::pending::<()>().await;
     };
     tokio::select! {

@@ -3,12 +3,15 @@
 #![allow(unused, reason = "each test binary uses its own part")]
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use raftctl::config::LogLevel;
 use raftctl::core::command::MemberKind;
 use raftctl::core::{ClusterId, NodeId, NodeName, Token};
 use raftctl::dbus::describe::Describe;
+use raftctl::dbus::log_control::Log;
+use raftctl::dbus::objects::Served;
 use raftctl::dbus::private;
 use raftctl::limits;
 use raftctl::node::handle::{HostRequest, NodeHandle, Request};
@@ -26,6 +29,25 @@ pub struct FakeNode {
     pub changes: broadcast::Sender<Change>,
     pub host: watch::Sender<Arc<HostStatus>>,
     pub host_requests: mpsc::Receiver<HostRequest>,
+    pub log: Arc<FakeLog>,
+}
+
+/// A log that keeps nothing but its level.
+#[derive(Debug)]
+pub struct FakeLog(pub Mutex<LogLevel>);
+
+impl Log for FakeLog {
+    fn level(&self) -> LogLevel {
+        *self.0.lock().unwrap()
+    }
+
+    fn set_level(&self, level: LogLevel) {
+        *self.0.lock().unwrap() = level;
+    }
+
+    fn target(&self) -> &'static str {
+        "console"
+    }
 }
 
 impl FakeNode {
@@ -37,7 +59,8 @@ impl FakeNode {
         let (asked, host_requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let handle =
             NodeHandle::new(request_sender, status_receiver, changes.clone(), known, asked);
-        FakeNode { handle, requests, status, changes, host, host_requests }
+        let log = Arc::new(FakeLog(Mutex::new(LogLevel::Info)));
+        FakeNode { handle, requests, status, changes, host, host_requests, log }
     }
 
     /// Changes the status as the driver does: the status first, the change after it.
@@ -53,6 +76,11 @@ impl FakeNode {
         self.host.send_modify(|host| edit(Arc::make_mut(host)));
     }
 
+    /// What the objects are made of.
+    pub fn served(&self) -> Served {
+        Served { handle: self.handle.clone(), log: self.log.clone() }
+    }
+
     /// Starts the private bus in `directory`; call it inside the runtime.
     pub fn serve(&self, directory: &Path) -> (PathBuf, tokio::task::JoinHandle<()>) {
         self.serve_for(directory, None)
@@ -66,7 +94,7 @@ impl FakeNode {
     ) -> (PathBuf, tokio::task::JoinHandle<()>) {
         let path = directory.join(private::SOCKET_NAME);
         let listener = private::bind(&path, group).unwrap();
-        let serving = private::serve(listener, self.handle.clone());
+        let serving = private::serve(listener, self.served());
         (path, tokio::spawn(async move { serving.await.unwrap() }))
     }
 
