@@ -36,5 +36,7 @@ mod service;
 mod service_scene;
 #[path = "lab/service_units.rs"]
 mod service_units;
+#[path = "lab/standing.rs"]
+mod standing;
 #[path = "lab/support/mod.rs"]
 mod support;

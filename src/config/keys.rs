@@ -316,7 +316,8 @@ pub const KEYS: &[Key] = &[
         Kind::Number,
         Some("2"),
         "Successes in a row after which an unhealthy host counts as healthy; 1 to 100. The first \
-         one after the start of the agent is enough.",
+         result after the start of the agent decides alone, and until then this host may not be \
+         active.",
     ),
     key(
         "health",
