@@ -217,8 +217,8 @@ mod tests {
             assert!(left <= limits::HOLD_DOWN_HIGHEST, "{left:?}");
         }
         let failure = |when_usec| Failure { unit: "a".to_owned(), when_usec };
-        let mut held = HoldDown::default();
-        held.failures = vec![failure(u64::MAX); 5000];
+        let failures = vec![failure(u64::MAX); 5000];
+        let mut held = HoldDown { failures, ..HoldDown::default() };
         held.failures.extend(vec![failure(START); 5000]);
         held.forget_old(START, Duration::from_secs(1));
         assert_eq!(held.failures.len(), limits::MEMBER_FAILURES_MAX as usize);

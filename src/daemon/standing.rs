@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep_until};
 use super::publish::{Publish, Topic};
 use crate::config::{self, Config};
 use crate::core::standing::{Health, HoldDownRules};
+use crate::core::story::tell;
 use crate::core::{NodeName, UnitName};
 use crate::limits;
 use crate::node::event::Event;
@@ -198,7 +199,8 @@ impl Owner {
             tokio::select! {
                 biased;
                 () = sleep_until(end), if self.held.is_some() => {
-                    tracing::info!("the hold-down after failures of members is over");
+                    let reason = "its time is over";
+                    tell!(HoldDownEnded, reason = reason; "The hold-down is over: {reason}.");
                     self.held = None;
                     self.standing.hold_down.end(now_usec());
                     self.keep().await;
@@ -243,8 +245,11 @@ impl Owner {
         let units = self.units.told(&self.standing.hold_down);
         if self.told != Some(eligible) {
             match eligible {
-                true => tracing::info!("this host may be active"),
-                false => tracing::warn!("this host may not be active: {}", reasons.join("; ")),
+                true => tell!(Eligible; "This host may be active."),
+                false => {
+                    let why = reasons.join("; ");
+                    tell!(Ineligible, reason = why.as_str(); "This host may not be active: {why}.");
+                }
             }
         }
         self.publish.edit(|host| {
@@ -281,7 +286,14 @@ impl Owner {
         let done = match done {
             Ok(()) => {
                 if new.maintenance != self.standing.maintenance {
-                    tracing::info!("maintenance {}", if new.maintenance { "on" } else { "off" });
+                    match new.maintenance {
+                        true => tell!(MaintenanceOn; "An operator took this host out of service."),
+                        false => tell!(MaintenanceOff; "An operator put this host back."),
+                    }
+                }
+                if self.held.is_some() && new.hold_down != self.standing.hold_down {
+                    let reason = "an operator cleared it";
+                    tell!(HoldDownEnded, reason = reason; "The hold-down is over: {reason}.");
                 }
                 self.held = self.held.filter(|_| new.hold_down == self.standing.hold_down);
                 (self.standing, self.damage) = (new, None);
@@ -304,15 +316,18 @@ impl Owner {
             let hold_down = &mut self.standing.hold_down;
             let begins = hold_down.fail(&unit, now_usec(), &rules);
             let count = hold_down.count(&unit);
-            tracing::warn!(unit, count, "{unit} has failed while this node is active");
+            let most = rules.failures;
+            let reason = format!("{count} of its failures count, {most} of all members hold down");
+            tell!(
+                MemberFailed, unit = unit.as_str(), reason = reason.as_str();
+                "{unit} has failed while this node is active: {reason}."
+            );
             if let Some(lasts) = begins {
-                let lasts_ms = lasts.as_millis() as u64;
-                let failures = rules.failures;
-                tracing::error!(
-                    unit,
-                    lasts_ms,
-                    "{failures} failures of members: this host is held down for {lasts_ms} ms; \
-                     \"raftctl clear\" ends that"
+                let duration = humantime::format_duration(lasts).to_string();
+                let reason = format!("{unit} has failed too often");
+                tell!(
+                    HeldDown, duration = duration.as_str(), reason = reason.as_str();
+                    "This host is held down for {duration}: {reason}. \"raftctl clear\" ends that."
                 );
                 self.held = Some(Instant::now() + lasts);
             }
