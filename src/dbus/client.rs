@@ -170,7 +170,7 @@ impl Client {
             call: "LogLevel",
             problem: error.to_string(),
         };
-        String::try_from(value).map_err(|error| not_text(error.into()))
+        String::try_from(value).map_err(not_text)
     }
 
     /// Changes the level of the agent's log until it is started again.
