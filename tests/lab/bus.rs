@@ -1,5 +1,5 @@
 //! The system bus of real hosts, with the real polkit and systemctl: who reads, who changes, and
-//! what becomes of the agent when the bus or polkit goes. The table is docs/adr/0009-system-bus.md's.
+//! what becomes of the agent when the bus or polkit goes (docs/adr/0009-system-bus.md).
 
 use crate::support::{DEADLINE, Host, Output, Setup, run_package, wait_until};
 
