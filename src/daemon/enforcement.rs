@@ -119,13 +119,12 @@ fn log(found: &Enforced, expected: &Expected) {
 fn show(publish: &Publish, found: &Enforced, action: OnDemoteTimeout) {
     let is_armed = found.problems.is_empty();
     let armed = if is_armed { action } else { OnDemoteTimeout::None };
-    publish.edit(|host| host.fence_armed = armed);
     let problems = found.problems.iter().map(|p| format!("the fence is not armed: {p}"));
     let mut warnings: Vec<String> = problems.collect();
     if found.hardware_watchdog == Some(false) {
         warnings.push(NO_HARDWARE_WATCHDOG.to_owned());
     }
-    publish.warn(Topic::Fence, warnings);
+    publish.edit_and_warn(Topic::Fence, warnings, |host| host.fence_armed = armed);
 }
 
 /// Sees demotions come and go: when PID 1 is about to reboot the host, that has to be known before.

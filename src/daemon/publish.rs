@@ -49,9 +49,22 @@ impl Publish {
 
     /// Publishes these warnings in place of those of before.
     pub(super) fn warn(&self, topic: Topic, warnings: Vec<String>) {
+        self.edit_and_warn(topic, warnings, |_| {});
+    }
+
+    /// The same together with a change, as one: nobody sees the one without the other.
+    pub(super) fn edit_and_warn(
+        &self,
+        topic: Topic,
+        warnings: Vec<String>,
+        edit: impl FnOnce(&mut HostStatus),
+    ) {
         let mut all = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(topic, warnings);
         let told = all.values().flatten().cloned().collect();
-        self.edit(|host| host.warnings = told);
+        self.edit(|host| {
+            edit(host);
+            host.warnings = told;
+        });
     }
 }

@@ -252,13 +252,13 @@ impl Owner {
                 }
             }
         }
-        self.publish.edit(|host| {
+        let damage = self.damage.iter().cloned().collect();
+        self.publish.edit_and_warn(Topic::Record, damage, |host| {
             host.maintenance = self.standing.maintenance;
             host.ineligible = reasons;
             host.held_down_until_usec = until;
             host.units = units;
         });
-        self.publish.warn(Topic::Record, self.damage.iter().cloned().collect());
         self.publish.warn(Topic::Units, self.units.warnings(&settings.eligible_while));
         if self.told != Some(eligible) {
             self.told = Some(eligible);
