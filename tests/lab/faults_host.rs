@@ -153,7 +153,7 @@ fn a_host_whose_members_never_stop_is_rebooted() {
                     fence["what"] == "reboot" && fence["when_usec"].as_u64() > Some(0)
                 });
                 let said = host.journalctl(&["-b", "-u", &host.agent(), "-o", "cat"]);
-                assert!(said.contains("this host was rebooted, as a fence"), "{said}");
+                assert!(said.contains("This host was rebooted, as a fence"), "{said}");
             }
         }
     });
