@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 mod host;
+mod kv;
 
 pub use host::*;
+pub use kv::*;
 
 /// Largest frame payload accepted from or sent to a peer, in bytes.
 /// At the limit: the frame is refused before anything is allocated and the connection is closed.
