@@ -8,7 +8,7 @@
 //! It takes what it is given for true: that the clocks of calls and returns agree is the business
 //! of whoever recorded them.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(unused, reason = "each test binary uses its own part")]
 
 pub mod store;
 
