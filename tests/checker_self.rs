@@ -1,12 +1,12 @@
 //! The checker can say no: histories that nobody could have seen, and many that somebody could.
 
-#[path = "checker/mod.rs"]
-mod checker;
+#[path = "checker_support/mod.rs"]
+mod checker_support;
 
 use std::collections::BTreeMap;
 
-use checker::store::{Call, Keys, Return, check_final, check_store};
-use checker::{Model as _, Operation};
+use checker_support::store::{Call, Keys, Return, check_final, check_store};
+use checker_support::{Model as _, Operation};
 use raftctl::core::rng::Rng;
 
 fn operation(call: Call, called: u64, result: Return, returned: u64) -> Operation<Keys> {
