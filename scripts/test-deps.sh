@@ -14,6 +14,7 @@ needs=(
     "dh debhelper the Debian package"
     "fakeroot fakeroot the Debian package"
     "lintian lintian the rules of Debian for the package"
+    "mandoc mandoc the manual pages"
     "ip iproute2 nodes cut off from each other, in network namespaces"
     "systemd-nspawn systemd-container real systemd hosts"
     "nft nftables hosts cut off from each other"
@@ -23,6 +24,8 @@ needs=(
     "mkfs.ext4 e2fsprogs disks that fill up, hang and die"
     "mmdebstrap mmdebstrap the package on a minimal Debian"
     "eatmydata eatmydata the same, made in half the time"
+    "arping iputils-arping the virtual address of the README"
+    "- postgresql-15 the promotion of the README"
     "dpkg-buildpackage dpkg-dev the package itself"
     "dh debhelper the package itself"
 )

@@ -18,7 +18,7 @@ pub enum Exit {
     Usage = 2,
     /// The node is not running or cannot be reached.
     NotRunning = 3,
-    /// The node refuses this user.
+    /// The node refuses this user, or only root can do it.
     NotPermitted = 4,
     /// The cluster has no leader or no quorum.
     NoLeader = 5,
@@ -79,7 +79,7 @@ impl Exit {
             Exit::Failure => "failed, or the answer is no",
             Exit::Usage => "wrong arguments or a bad configuration",
             Exit::NotRunning => "the node is not running or cannot be reached",
-            Exit::NotPermitted => "the node refuses this user",
+            Exit::NotPermitted => "this user may not do it",
             Exit::NoLeader => "no leader or no quorum",
             Exit::TimedOut => "timed out",
             Exit::StateCorrupt => "the state directory is corrupted",

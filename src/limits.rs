@@ -5,11 +5,25 @@
 
 use std::time::Duration;
 
+mod bus;
+mod client;
 mod host;
+<<<<<<< HEAD
 mod kv;
+=======
+mod standing;
+mod succession;
+>>>>>>> main
 
+pub use bus::*;
+pub use client::*;
 pub use host::*;
+<<<<<<< HEAD
 pub use kv::*;
+=======
+pub use standing::*;
+pub use succession::*;
+>>>>>>> main
 
 /// Largest frame payload accepted from or sent to a peer, in bytes.
 /// At the limit: the frame is refused before anything is allocated and the connection is closed.
@@ -314,9 +328,16 @@ pub const EVENT_REASON_MAX_CHARS: usize = 80;
 /// Symbolic links on the way to an event script. At the limit: the script is not run.
 pub const SCRIPT_LINKS_MAX: usize = 16;
 
-/// Log lines waiting for a slow reader of stderr or of the log file.
-/// At the limit: lines are dropped and counted; the agent never waits.
+/// Messages waiting for a slow journal, or a slow reader of stderr or of the log file.
+/// At the limit: dropped and counted, and the log says how many; the agent never waits.
 pub const LOG_QUEUE_LINES: usize = 8192;
+
+/// Longest fact of a message for the journal, in bytes. At the limit: cut off, with an ellipsis.
+pub const LOG_FIELD_MAX_BYTES: usize = 16 << 10;
+
+/// How long a program that ends waits for the journal to take its last messages.
+/// At the limit: they are lost.
+pub const LOG_FLUSH: Duration = Duration::from_millis(250);
 
 /// How often `raftctl cluster start` looks for three free ports. At the limit: refused.
 pub const LOCAL_PORT_TRIPLES: u16 = 100;

@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use raftctl::config::{Config, ConfigFile};
+use raftctl::config::{Config, ConfigFile, Eligibility, Health};
 
 #[test]
 fn configuration_files_are_read_as_written_down() {
@@ -57,7 +57,7 @@ fn answer(case: &str) -> String {
 }
 
 fn summary(config: &Config) -> String {
-    let Config { node, cluster, raft, authority, events, log } = config;
+    let Config { node, cluster, raft, authority, eligibility, health, events, log } = config;
     let mut text = String::new();
     let members = cluster.members.iter().map(|m| format!("{}={}@{}", m.id, m.name, m.address));
     let members: Vec<String> = members.collect();
@@ -67,6 +67,13 @@ fn summary(config: &Config) -> String {
     writeln!(text, "  cluster {}: {}", cluster.name, members.join(" ")).unwrap();
     writeln!(text, "  {raft:?}").unwrap();
     writeln!(text, "  {authority:?}").unwrap();
+    // What most cases do not speak of is not repeated in each.
+    if *eligibility != Eligibility::default() {
+        writeln!(text, "  {eligibility:?}").unwrap();
+    }
+    if *health != Health::default() {
+        writeln!(text, "  {health:?}").unwrap();
+    }
     writeln!(text, "  {events:?}").unwrap();
     write!(text, "  {log:?}").unwrap();
     text

@@ -4,11 +4,11 @@
 mod dbus_support;
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use dbus_support::{DEADLINE, FakeNode, leader_of_three, name};
+use dbus_support::{DEADLINE, FakeNode, as_user, leader_of_three, name};
 use raftctl::dbus::client::{Client, ClientError};
 use raftctl::dbus::private::{self, BindError};
 use raftctl::dbus::{NODE_INTERFACE, ROOT_PATH};
@@ -33,6 +33,10 @@ struct Bus {
 }
 
 fn serve() -> Bus {
+    serve_for(None)
+}
+
+fn serve_for(group: Option<u32>) -> Bus {
     abort_on_panic_in_a_task();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_owned();
@@ -42,7 +46,7 @@ fn serve() -> Bus {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut node = FakeNode::new(leader_of_three());
-            let (socket, _serving) = node.serve(&path);
+            let (socket, _serving) = node.serve_for(&path, group);
             socket_sender.send(socket).unwrap();
             while let Some(request) = node.requests.recv().await {
                 if request_sender.send(request).is_err() {
@@ -248,29 +252,53 @@ fn damaged_messages_never_hurt() {
     assert_eq!(describe(&bus.socket).unwrap(), "n1");
 }
 
+const NOBODY: u32 = 65534;
+const GROUP: u32 = 54321;
+
+/// The mode of the file lets everybody through, so that only the agent's own look counts.
+fn open_to_all(socket: &Path) {
+    let directory = socket.parent().unwrap();
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o666)).unwrap();
+}
+
 #[test]
 fn another_user_is_refused_even_if_the_file_mode_lets_it_through() {
     if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root can become another user");
+        println!("SKIPPED: only root can become another user");
         return;
     }
+    for group in [None, Some(GROUP)] {
+        let bus = serve_for(group);
+        open_to_all(&bus.socket);
+        let refused = as_user(NOBODY, NOBODY, &[GROUP + 1], || describe(&bus.socket));
+        assert!(matches!(refused, Err(ClientError::NotPermitted { .. })), "{refused:?}");
+        assert_eq!(describe(&bus.socket).unwrap(), "n1");
+    }
+    // Without a group of administrators no group helps.
     let bus = serve();
+    open_to_all(&bus.socket);
+    let refused = as_user(NOBODY, GROUP, &[0], || describe(&bus.socket));
+    assert!(matches!(refused, Err(ClientError::NotPermitted { .. })), "{refused:?}");
+}
+
+#[test]
+fn members_of_the_group_come_in_by_the_mode_of_the_file_and_by_their_groups() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIPPED: only root can become another user");
+        return;
+    }
+    let bus = serve_for(Some(GROUP));
+    let found = std::fs::metadata(&bus.socket).unwrap();
+    assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (0, GROUP, 0o660));
     let directory = bus.socket.parent().unwrap();
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::set_permissions(&bus.socket, std::fs::Permissions::from_mode(0o666)).unwrap();
-    let socket = bus.socket.clone();
-    let stranger = std::thread::spawn(move || {
-        const NOBODY: nix::libc::c_long = 65534;
-        // SAFETY: the system call takes three numbers. Called directly it changes the credentials
-        // of this thread alone (setresuid(2), "C library/kernel differences"), which ends here.
-        let changed =
-            unsafe { nix::libc::syscall(nix::libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
-        assert_eq!(changed, 0);
-        describe(&socket)
-    });
-    let refused = stranger.join().unwrap();
-    assert!(matches!(refused, Err(ClientError::NotPermitted { .. })), "{refused:?}");
-    assert_eq!(describe(&bus.socket).unwrap(), "n1");
+    let primary = as_user(NOBODY, GROUP, &[], || describe(&bus.socket));
+    assert_eq!(primary.unwrap(), "n1");
+    // More groups than are asked for at first.
+    let groups: Vec<u32> = (60_000..60_200).chain([GROUP]).collect();
+    let supplementary = as_user(NOBODY, NOBODY, &groups, || describe(&bus.socket));
+    assert_eq!(supplementary.unwrap(), "n1");
 }
 
 #[test]
@@ -279,16 +307,16 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     let path = directory.path().join(private::SOCKET_NAME);
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "a dead agent leaves its socket behind");
-    let live = private::bind(&path).unwrap();
+    let live = private::bind(&path, None).unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
-    let refused = private::bind(&path).unwrap_err();
+    let refused = private::bind(&path, None).unwrap_err();
     assert!(matches!(refused, BindError::InUse { .. }), "{refused}");
     drop(live);
     assert!(!path.exists(), "a clean stop leaves nothing behind");
 
     std::fs::write(&path, "precious").unwrap();
-    let refused = private::bind(&path).unwrap_err();
+    let refused = private::bind(&path, None).unwrap_err();
     assert!(matches!(refused, BindError::NotASocket { .. }), "{refused}");
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
 }

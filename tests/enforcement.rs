@@ -8,8 +8,10 @@ use std::process::Stdio;
 
 use raftctl::dbus::client::{Client, ClientError};
 use raftctl::dbus::describe::Describe;
+use raftctl::dbus::{NODE_INTERFACE, ROOT_PATH};
+use raftctl::limits::FOLLOWED_UNITS_POLL;
 use raftctl::storage::fence_record::ExpectedReboot;
-use systemd_support::{Call, DEADLINE, FENCE, Fake, LEADER, PrivateBus, Unit, within};
+use systemd_support::{Call, DEADLINE, FENCE, Fake, LEADER, MEMBER, PrivateBus, Unit, within};
 use tokio::process::{Child, Command};
 
 const AGENT: &str = "raftctl@n1.service";
@@ -34,6 +36,7 @@ impl Scene {
         let run = root.join("run");
         fake.put(LEADER, Unit::leader(&run.join("active")));
         fake.put(FENCE, Unit::inactive());
+        fake.put(MEMBER, Unit::inactive());
         let agent = Unit { watchdog_usec: 500_000, watchdog_signal: 9, ..Unit::inactive() };
         fake.put(AGENT, agent);
         fake.watched_by_hardware(Some(0));
@@ -59,6 +62,17 @@ impl Scene {
             }
         };
         within("client", connected).await
+    }
+
+    /// Calls a method of the agent that has no answer, while the service manager goes on.
+    async fn ask(&mut self, method: &str) {
+        let socket = self.bus.directory.path().join("run/bus");
+        let stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        let built = zbus::connection::Builder::unix_stream(stream).p2p().build();
+        let connection = within("connection", built).await.unwrap();
+        let asked =
+            connection.call_method(None::<&str>, ROOT_PATH, Some(NODE_INTERFACE), method, &());
+        within("answer", asked).await.unwrap();
     }
 
     /// Does what the agent asks the service manager for, until the agent says what is waited for.
@@ -190,4 +204,84 @@ async fn a_service_locks_its_memory_if_it_may_and_warns_if_nothing_enforces() {
     let locked: u64 = locked.trim().strip_suffix(" kB").unwrap().parse().unwrap();
     let is_unlimited = limit.split_whitespace().nth(3) == Some("unlimited");
     assert_eq!(locked > 0, is_unlimited, "{limit}; {locked} kB");
+}
+
+fn failures(told: &Describe, name: &str) -> Option<u32> {
+    told.units.iter().find(|unit| unit.name == name).map(|unit| unit.failures)
+}
+
+#[tokio::test]
+async fn members_that_fail_hold_their_host_down_until_that_is_cleared() {
+    let mut scene = scene!("[eligibility]\nfailures = 3\nhold_down = \"1h\"\n");
+    let client = scene.client().await;
+    let told = scene.until(&client, |told| told.active && !told.units.is_empty()).await;
+    let unit = &told.units[0];
+    assert_eq!((unit.name.as_str(), unit.on.as_str(), unit.failures), (MEMBER, "leader", 0));
+    assert!(told.eligible && told.held_down_until_usec.is_none());
+    // It fails and is restarted by itself, which is one failure.
+    let begun = std::time::Instant::now();
+    scene
+        .fake
+        .change(MEMBER, |unit| (unit.active, unit.result) = ("activating", "exit-code"))
+        .await;
+    scene.until(&client, |told| failures(told, MEMBER) == Some(1)).await;
+    scene
+        .fake
+        .change(MEMBER, |unit| {
+            (unit.active, unit.result) = ("active", "success");
+            (unit.restarts, unit.invocation) = (1, 1);
+        })
+        .await;
+    let told = scene.until(&client, |told| told.units[0].state == "active").await;
+    assert_eq!((failures(&told, MEMBER), told.active), (Some(1), true));
+    // Another one joins, and fails for good.
+    scene.fake.put("app.service", Unit { active: "active", ..Unit::inactive() });
+    scene.fake.edit(LEADER, |unit| unit.bound_by.push("app.service"));
+    scene.fake.reloading(false).await;
+    scene.until(&client, |told| failures(told, "app.service") == Some(0)).await;
+    let fails = |unit: &mut Unit| (unit.active, unit.result) = ("failed", "signal");
+    scene.fake.change("app.service", fails).await;
+    let told = scene.until(&client, |told| failures(told, "app.service") == Some(1)).await;
+    assert!(told.active && told.eligible);
+    let waited = begun.elapsed();
+    assert!(waited < FOLLOWED_UNITS_POLL, "nobody heard of it: {waited:?}");
+    // Twice at once.
+    scene.fake.change(MEMBER, |unit| (unit.restarts, unit.invocation) = (3, 3)).await;
+    let told = scene.until(&client, |told| !told.eligible && !told.active).await;
+    assert_eq!(told.ineligible, ["held down after failures of members"]);
+    assert!(told.held_down_until_usec.is_some());
+    // What happens to them now does not count.
+    scene.fake.change(MEMBER, fails).await;
+    scene.until(&client, |told| told.units.iter().any(|u| u.state == "failed")).await;
+
+    // The agent that follows knows it, and does not become active.
+    scene.agent.kill().await.unwrap();
+    scene.fake.edit(LEADER, |unit| unit.active = "inactive");
+    scene.agent = start(&scene.bus, "");
+    let client = scene.client().await;
+    let told = scene.until(&client, |told| told.held_down_until_usec.is_some()).await;
+    assert!(!told.eligible && !told.active, "{told:?}");
+    scene.ask("ClearFailures").await;
+    let told = scene.until(&client, |told| told.active).await;
+    assert!(told.eligible && told.held_down_until_usec.is_none());
+    assert_eq!(failures(&told, MEMBER), Some(0));
+}
+
+#[tokio::test]
+async fn a_host_without_what_it_needs_is_not_active() {
+    let mut scene = scene!("[eligibility]\neligible_while = [\"db.service\"]\n");
+    let client = scene.client().await;
+    let told =
+        scene.until(&client, |told| told.ineligible == ["unit db.service is inactive"]).await;
+    assert!(!told.active);
+    for (state, why) in [("failed", "is failed"), ("activating", "is activating")] {
+        scene.fake.put("db.service", Unit { active: "active", ..Unit::inactive() });
+        scene.fake.change("db.service", |unit| unit.active = "active").await;
+        scene.until(&client, |told| told.active).await;
+        let begun = std::time::Instant::now();
+        scene.fake.change("db.service", |unit| unit.active = state).await;
+        let told = scene.until(&client, |told| !told.eligible && !told.active).await;
+        assert_eq!(told.ineligible, [format!("unit db.service {why}")]);
+        assert!(begun.elapsed() < FOLLOWED_UNITS_POLL, "nobody heard of it");
+    }
 }

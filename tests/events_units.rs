@@ -160,8 +160,9 @@ impl Lab {
     /// What is called before the first script, and then `run`.
     #[track_caller]
     fn begins(&self, run: &str) {
-        let events = EventName::ALL.map(|event| format!("stop {event} none"));
-        self.calls(&events.each_ref().map(String::as_str));
+        for event in EventName::ALL.into_iter().filter(|event| event.is_of_role()) {
+            self.calls(&[&format!("stop {event} none")]);
+        }
         self.calls(&[run]);
     }
 

@@ -10,12 +10,16 @@ mod damage;
 mod failover;
 #[path = "process/hostile.rs"]
 mod hostile;
+#[path = "process/journal.rs"]
+mod journal;
 #[path = "process/log.rs"]
 mod log;
 #[path = "process/lost_disk.rs"]
 mod lost_disk;
 #[path = "process/scripts.rs"]
 mod scripts;
+#[path = "process/standing.rs"]
+mod standing;
 #[path = "process/start.rs"]
 mod start;
 #[path = "process/stop.rs"]

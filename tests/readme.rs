@@ -1,6 +1,8 @@
 //! The examples of the README are run: commands are parsed by the command line's own definition,
 //! the configuration by the agent's own reader, and the failover is done with real agents.
 
+mod readme_support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -8,26 +10,12 @@ use clap::Parser as _;
 use raftctl::cli::args::Arguments;
 use raftctl::config::ConfigFile;
 
-const README: &str = include_str!("../README.md");
-
-/// The fenced blocks of one language below a heading, or everywhere.
-fn blocks(heading: Option<&str>, language: &str) -> Vec<String> {
-    let text = match heading {
-        Some(heading) => {
-            let (_, rest) = README.split_once(heading).expect("the heading is there");
-            rest.split("\n## ").next().expect("a section")
-        }
-        None => README,
-    };
-    let fence = format!("```{language}\n");
-    let block = |part: &str| part.split("```").next().map(str::to_owned);
-    text.split(&fence).skip(1).filter_map(block).collect()
-}
+use readme_support::in_language;
 
 /// The `raftctl` command lines in shell blocks, without comments.
 fn commands(heading: Option<&str>) -> Vec<Vec<String>> {
-    let blocks = blocks(heading, "sh");
-    let lines = blocks.iter().flat_map(|block| block.lines());
+    let blocks = in_language(heading, "sh");
+    let lines = blocks.iter().flat_map(|block| block.text.lines());
     let line = |line: &str| -> Option<Vec<String>> {
         let words: Vec<String> = line
             .split('#')
@@ -45,17 +33,37 @@ fn every_command_is_one_that_the_command_line_knows() {
     let commands = commands(None);
     assert!(commands.len() >= 8, "{commands:?}");
     for command in commands {
-        if let Err(error) = Arguments::try_parse_from(&command) {
+        let parsed = Arguments::try_parse_from(&command);
+        if let Err(error) = parsed {
             panic!("{command:?}: {error}");
         }
     }
 }
 
+/// What the shell writes to `/etc/raftctl/NODE.toml`, as it is on the first host: whole files, and
+/// each again with what is appended to it.
+fn written_configurations() -> Vec<String> {
+    let blocks = in_language(None, "sh");
+    let written = |how: &str| -> Vec<String> {
+        let command = format!("cat {how}/etc/raftctl/$node.toml <<END\n");
+        let here = |text: &str| -> Option<String> {
+            let text = text.split_once(&command)?.1.split_once("\nEND\n")?.0;
+            Some(text.replace("$node", "node1").replace("$priority", "150") + "\n")
+        };
+        blocks.iter().filter_map(|block| here(&block.text)).collect()
+    };
+    let (files, more) = (written(">"), written(">>"));
+    assert!(!more.is_empty());
+    let longer = files.iter().flat_map(|file| more.iter().map(move |more| format!("{file}{more}")));
+    longer.chain(files.iter().cloned()).collect()
+}
+
 #[test]
 fn the_configuration_is_a_good_one() {
-    let all = blocks(None, "toml");
-    assert!(!all.is_empty());
-    for text in all {
+    let written = written_configurations();
+    assert!(!written.is_empty());
+    let shown = in_language(None, "toml").into_iter().map(|block| block.text);
+    for text in shown.chain(written) {
         ConfigFile::parse(&text, "README.md", Path::new("/etc/raftctl"))
             .unwrap_or_else(|error| panic!("{error}"));
     }
@@ -65,8 +73,8 @@ fn the_configuration_is_a_good_one() {
 fn every_make_target_exists() {
     let makefile = include_str!("../Makefile");
     let mut count = 0;
-    for block in blocks(None, "sh") {
-        for line in block.lines().filter(|line| line.starts_with("make ")) {
+    for block in in_language(None, "sh") {
+        for line in block.text.lines().filter(|line| line.starts_with("make ")) {
             let target = line.split_whitespace().nth(1).expect("a target");
             assert!(makefile.contains(&format!("\n{target}:")), "{target}");
             count += 1;
@@ -101,7 +109,7 @@ fn the_failover_happens_as_told() {
     let local = Local { directory: tempfile::tempdir().unwrap() };
     let ran = local.run(&["cluster".to_owned(), "start".to_owned()]);
     assert!(ran.status.success(), "{ran:?}");
-    let section = commands(Some("## See a failover"));
+    let section = commands(Some("See a failover"));
     assert!(section.len() >= 4, "{section:?}");
     for command in section {
         let ran = local.run(&command[1..]);

@@ -27,6 +27,11 @@ struct Report {
     unbounded: u64,
     /// Elections for which no voter waited.
     quick: u64,
+    /// Writes of processes that were told that they may not be active.
+    ineligible: u64,
+    /// Turns of nodes that a pause kept active, and resumptions with an active node.
+    rested: u64,
+    resumed: u64,
 }
 
 impl Report {
@@ -41,6 +46,9 @@ impl Report {
         self.scripts += other.scripts;
         self.unbounded += other.unbounded;
         self.quick += other.quick;
+        self.ineligible += other.ineligible;
+        self.rested += other.rested;
+        self.resumed += other.resumed;
     }
 }
 
@@ -68,6 +76,9 @@ fn run_with(seed: u64, settings: Settings) -> Result<Report, String> {
             scripts: authority.script_order.scripts,
             unbounded: authority.paused.unbounded,
             quick: authority.without_vote_lease.quick,
+            ineligible: authority.ineligible.told,
+            rested: authority.guarded.rested,
+            resumed: authority.word.resumed,
         })
     }));
     outcome.unwrap_or_else(|cause| {
@@ -115,16 +126,19 @@ fn every_seed_keeps_every_invariant() {
         totals
     });
     let Report { elections, acked, fetches, snapshots, messages, .. } = totals;
-    let Report { activations, apart, scripts, unbounded, quick, .. } = totals;
+    let Report { activations, apart, scripts, unbounded, quick, ineligible, .. } = totals;
+    let Report { rested, resumed, .. } = totals;
     println!(
         "{count} seeds from {start}: {elections} elections, {acked} acknowledged writes, \
          {messages} messages, {fetches} fetches, {snapshots} snapshots; {activations} activations \
          ({unbounded} without bound), {scripts} scripts, {quick} elections without a vote lease, \
-         {apart} overlaps with a host that was frozen"
+         {apart} overlaps with a host that was frozen, {ineligible} writes of ineligible nodes; \
+         {rested} turns active by a pause, {resumed} resumptions"
     );
     assert!(count < 100 || (elections >= count && acked >= count * 5), "the runs did too little");
     assert!(count < 100 || (fetches > count && snapshots > count / 4), "too little was repaired");
     let tried = activations > count && scripts > count && unbounded > 0 && quick > count / 100;
+    let tried = tried && ineligible > count / 10 && rested > count && resumed > count / 50;
     assert!(count < 100 || tried, "authority was tried too little");
 }
 
@@ -255,6 +269,7 @@ fn the_settings_of_planted_bugs_are_sound_without_them() {
         Mutation::WaitersOwnBound,
         Mutation::ActivateAcrossTerms,
         Mutation::DriftIgnored,
+        Mutation::ResumeWithoutWord,
     ];
     for (mutation, seed) in settings.into_iter().flat_map(|m| (0..30).map(move |s| (m, s))) {
         let kept =
@@ -281,4 +296,24 @@ fn a_release_by_an_older_invocation_is_caught() {
 #[test]
 fn a_token_from_the_bare_index_is_caught() {
     is_caught(Mutation::TokenFromBareIndex, "tokens_increase", &[]);
+}
+
+#[test]
+fn an_ineligible_node_that_activates_is_caught() {
+    is_caught(Mutation::IneligibleActivates, "ineligible_never_active", &["liveness"]);
+}
+
+#[test]
+fn a_resumption_without_the_word_of_what_is_active_is_caught() {
+    is_caught(Mutation::ResumeWithoutWord, "resume_needs_word", &["one_active_node"]);
+}
+
+#[test]
+fn relying_on_a_pause_again_is_caught() {
+    is_caught(Mutation::PausedAgain, "active_is_guarded", &["liveness"]);
+}
+
+#[test]
+fn an_activation_that_expires_in_a_pause_is_caught() {
+    is_caught(Mutation::ExpiresInPause, "paused_keeps_record", &["liveness"]);
 }

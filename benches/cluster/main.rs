@@ -7,8 +7,10 @@
 //! is committed and applied. Prints a table and writes it to `target/bench-report.md`. Nothing
 //! here is ever asserted in a test: numbers belong to a machine.
 
+mod clients;
 mod floor;
 mod measure;
+mod message_bus;
 mod network;
 mod nodes;
 mod process;
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use nodes::{Cluster, Programs};
+use nodes::{Cluster, Programs, Surroundings};
 use stats::{Report, Samples};
 
 /// The defaults of the agent, which are what is measured; the floors keep to them too.
@@ -29,7 +31,7 @@ const HEARTBEAT: Duration = Duration::from_millis(40);
 const ELECTION_MIN: Duration = Duration::from_millis(200);
 
 /// The parts of the run, in this order.
-const PARTS: [&str; 6] = ["floor", "start", "kill", "cut", "idle", "status"];
+const PARTS: [&str; 7] = ["floor", "start", "kill", "cut", "idle", "status", "bus"];
 
 const HELP: &str = "\
 make bench BENCH=\"[--trials N] [PART...]\"
@@ -41,6 +43,8 @@ Parts (default: all):
   cut     the leader is cut off silently (root only: network namespaces)
   idle    processor and memory of an idle cluster, sizes of the programs
   status  wall time of `raftctl status`
+  bus     a property, a change and 50 watching clients, on the private socket; a property on a
+          message bus
 ";
 
 /// What to run.
@@ -129,7 +133,8 @@ async fn run(options: &Options, directory: &Path, report: &mut Report) -> Result
         report.add("cold start -> first active, ms", "", active);
     }
     if wants("kill") || wants("idle") || wants("status") {
-        let mut cluster = Cluster::prepare(&programs, &directory.join("k"), None)?;
+        let mut cluster =
+            Cluster::prepare(&programs, &directory.join("k"), Surroundings::default())?;
         cluster.start_all().await?;
         if wants("idle") {
             idle(&mut cluster, &programs, report).await;
@@ -147,6 +152,9 @@ async fn run(options: &Options, directory: &Path, report: &mut Report) -> Result
     if wants("cut") {
         let result = measure::cut_off(&programs, directory, options.trials).await;
         report.add("leader cut off -> next commit, ms", "< 400", told(result));
+    }
+    if wants("bus") {
+        clients::measure(&programs, directory, options.trials, report).await;
     }
     Ok(())
 }

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::network::Network;
-use crate::nodes::{Cluster, Programs};
+use crate::nodes::{Cluster, Programs, Surroundings};
 use crate::process;
 use crate::stats::Samples;
 
 /// Pause between two faults, plus up to a quarter more by chance, so that trials do not fall into
 /// step with heartbeats. Longer than the two seconds in which a node stands only once without
 /// waiting for silence.
-const PAUSE: Duration = Duration::from_millis(2_200);
+pub const PAUSE: Duration = Duration::from_millis(2_200);
 
 /// How long an idle cluster is watched.
-const IDLE: Duration = Duration::from_secs(10);
+pub const IDLE: Duration = Duration::from_secs(10);
 
-async fn pause(shortest: Duration) {
+pub async fn pause(shortest: Duration) {
     tokio::time::sleep(shortest.mul_f64(1.0 + fastrand::f64() / 4.0)).await;
 }
 
@@ -32,7 +32,7 @@ pub async fn cold_start(
     let (mut known, mut active) = (Samples::default(), Samples::default());
     for trial in 0..trials {
         let folder = directory.join(format!("s{trial}"));
-        let mut cluster = Cluster::prepare(programs, &folder, None)?;
+        let mut cluster = Cluster::prepare(programs, &folder, Surroundings::default())?;
         let began = Instant::now();
         for at in 0..3 {
             cluster.start(at)?;
@@ -84,8 +84,8 @@ pub async fn transfer(cluster: &mut Cluster, trials: usize) -> Result<Samples> {
 
 /// The leader is cut off and nobody is told, until the next leader's first entry is committed.
 pub async fn cut_off(programs: &Programs, directory: &Path, trials: usize) -> Result<Samples> {
-    let network = Network::lay(3)?;
-    let mut cluster = Cluster::prepare(programs, &directory.join("cut"), Some(network))?;
+    let surroundings = Surroundings { network: Some(Network::lay(3)?), ..Surroundings::default() };
+    let mut cluster = Cluster::prepare(programs, &directory.join("cut"), surroundings)?;
     cluster.start_all().await?;
     let mut samples = Samples::default();
     for _ in 0..trials {

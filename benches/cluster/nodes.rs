@@ -53,9 +53,21 @@ struct Node {
     leader: String,
 }
 
+/// What a cluster may have beside its three nodes.
+#[derive(Default)]
+pub struct Surroundings {
+    /// Cables; without any, the nodes share the loopback.
+    pub network: Option<Network>,
+    /// Further sections of the configuration.
+    pub config: String,
+    /// The address of a message bus, for every agent.
+    pub bus: Option<String>,
+}
+
 /// Three agents. Killed when dropped.
 pub struct Cluster {
     program: PathBuf,
+    bus: Option<String>,
     directory: PathBuf,
     nodes: Vec<Node>,
     events: mpsc::Receiver<Event>,
@@ -78,8 +90,9 @@ impl Cluster {
     pub fn prepare(
         programs: &Programs,
         directory: &Path,
-        network: Option<Network>,
+        surroundings: Surroundings,
     ) -> Result<Cluster> {
+        let Surroundings { network, config, bus } = surroundings;
         let addresses = match &network {
             Some(network) => (0..3).map(|at| format!("{}:7100", network.address(at))).collect(),
             None => free_addresses(3)?,
@@ -88,7 +101,7 @@ impl Cluster {
         let pairs = names.iter().zip(&addresses);
         let members: Vec<String> = pairs.map(|(n, address)| format!("{n} = {address:?}")).collect();
         let tables: String = names.iter().map(|name| format!("[nodes.{name}]\n")).collect();
-        let text = format!("[cluster]\nmembers = {{ {} }}\n{tables}", members.join(", "));
+        let text = format!("[cluster]\nmembers = {{ {} }}\n{tables}{config}", members.join(", "));
         fs::create_dir_all(directory)?;
         fs::write(directory.join("c.toml"), text)?;
         let new =
@@ -96,6 +109,7 @@ impl Cluster {
         let (tell, events) = watch::queue();
         Ok(Cluster {
             program: programs.raftctld.clone(),
+            bus,
             directory: directory.to_owned(),
             nodes: names.into_iter().map(new).collect(),
             events,
@@ -116,18 +130,27 @@ impl Cluster {
 
     /// Starts the agent of node `at`.
     pub fn start(&mut self, at: usize) -> Result<()> {
-        let mut command = match &self.network {
-            Some(network) => {
+        let mut command = match (&self.network, &self.bus) {
+            (Some(network), _) => {
                 let mut command = Command::new("ip");
                 command.args(["netns", "exec", &network.node(at)]).arg(&self.program);
                 command
             }
-            None => Command::new(&self.program),
+            // Only an agent that believes to be a service goes to the message bus.
+            (None, Some(_)) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", "SYSTEMD_EXEC_PID=$$ exec \"$0\" \"$@\""]).arg(&self.program);
+                command
+            }
+            (None, None) => Command::new(&self.program),
         };
         let path = self.directory.join(format!("{}.log", self.nodes[at].name));
         let log = fs::File::options().create(true).append(true).open(path)?;
         command.arg("--config").arg(self.config()).args(["--node", &self.nodes[at].name]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        if let Some(bus) = &self.bus {
+            command.env("DBUS_SYSTEM_BUS_ADDRESS", bus);
+        }
         self.nodes[at].child = Some(command.spawn().context("cannot start raftctld")?);
         Ok(())
     }
@@ -135,7 +158,7 @@ impl Cluster {
     /// Connects to node `at` as soon as it listens.
     pub async fn connect(&mut self, at: usize) -> Result<()> {
         let began = Instant::now();
-        let socket = self.runtime_directory(at).join("bus");
+        let socket = self.socket(at);
         loop {
             match Watch::open(at, &socket, self.tell.clone()).await {
                 Ok(watch) => {
@@ -199,9 +222,19 @@ impl Cluster {
         Ok(self.nodes[at].child.as_ref().context("the node was not started")?.id())
     }
 
+    /// The connection to node `at` over which it is watched.
+    pub fn watch(&self, at: usize) -> Result<&Watch> {
+        self.nodes[at].watch.as_ref().context("no connection")
+    }
+
+    /// The private socket of node `at`.
+    pub fn socket(&self, at: usize) -> PathBuf {
+        self.runtime_directory(at).join("bus")
+    }
+
     /// Asks node `at` to hand over; ends when it answers.
     pub async fn transfer(&self, at: usize) -> Result<()> {
-        self.nodes[at].watch.as_ref().context("no connection")?.transfer().await
+        self.watch(at)?.transfer().await
     }
 
     /// Waits for the next news of which `wanted` holds; returns when it arrived.

@@ -104,6 +104,18 @@ impl Watch {
         Ok(Watch { connection, task })
     }
 
+    /// Reads one property.
+    pub async fn property(&self, name: &str) -> Result<()> {
+        get(&self.connection, None, name).await
+    }
+
+    /// The shortest call there is: the library of the agent answers it, not the agent.
+    pub async fn ping(&self) -> Result<()> {
+        let interface = Some("org.freedesktop.DBus.Peer");
+        let call = self.connection.call_method(None::<&str>, PATH, interface, "Ping", &());
+        call.await.map(drop).context("Ping was refused")
+    }
+
     /// What the agent says about itself now.
     pub async fn describe(&self) -> Result<Description> {
         describe(&self.connection).await
@@ -113,6 +125,14 @@ impl Watch {
     pub async fn transfer(&self) -> Result<()> {
         call(&self.connection, "TransferLeadership", &("",)).await.map(drop)
     }
+}
+
+/// Reads one property of the agent at the other end, or of that called `name` on a message bus.
+pub async fn get(connection: &Connection, name: Option<&str>, property: &str) -> Result<()> {
+    let interface = Some("org.freedesktop.DBus.Properties");
+    let body = (INTERFACE, property);
+    let call = connection.call_method(name, PATH, interface, "Get", &body);
+    call.await.map(drop).with_context(|| format!("{property} was refused"))
 }
 
 async fn describe(connection: &Connection) -> Result<Description> {

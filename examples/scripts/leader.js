@@ -1,4 +1,4 @@
-// An event script in JavaScript, run with node; it need not be executable. See docs/events.md.
+// An event script in JavaScript, run with node; it need not be executable. See raftctl-events(7).
 //
 //   [events]
 //   change = "/etc/raftctl/scripts/leader.js"

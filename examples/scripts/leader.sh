@@ -1,6 +1,6 @@
 #!/bin/sh
 # An event script for both `leader` and `follower`: starts a service when this node becomes the
-# one, stops it when it is no longer. See docs/events.md.
+# one, stops it when it is no longer. See raftctl-events(7).
 #
 #   [events]
 #   leader = "/etc/raftctl/scripts/leader.sh"

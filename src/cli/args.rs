@@ -2,14 +2,25 @@
 //!
 //! Every verb has an example in its help; the exit statuses are in the help of the program.
 
+mod help;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::attach::{AttachArgs, DetachArgs};
 use super::cluster::ClusterVerb;
+use super::complete::CompleteArgs;
 use super::config_check::ConfigCheckArgs;
+use super::doctor::DoctorArgs;
 use super::exit::Exit;
+use super::init::InitArgs;
+use super::log_level::Level;
+use super::monitor::MonitorArgs;
+use super::standing::Switch;
+use super::wait::WaitArgs;
 use crate::core::NodeName;
+use help::*;
 
 /// Runs any systemd unit on exactly one of several hosts: query and steer the agents.
 ///
@@ -45,9 +56,12 @@ pub struct Global {
     /// (start, stop and the like) print text all the same.
     #[arg(long, global = true, value_name = "MODE", value_enum, default_value_t = Json::Off)]
     pub json: Json,
-    /// Do not pipe output into a pager. Accepted for compatibility: there is none.
+    /// Do not pipe output into a pager.
     #[arg(long, global = true)]
     pub no_pager: bool,
+    /// Do not ask for a password where root or the group raftctl would not be asked.
+    #[arg(long, global = true)]
+    pub no_ask_password: bool,
     /// Print neither column headers nor the footer.
     #[arg(long, global = true)]
     pub no_legend: bool,
@@ -79,7 +93,7 @@ pub enum Verb {
     List,
     /// Follow changes of role and leader until interrupted.
     #[command(after_help = MONITOR_HELP)]
-    Monitor,
+    Monitor(MonitorArgs),
     /// Hand leadership to another node.
     #[command(after_help = TRANSFER_HELP)]
     Transfer {
@@ -94,6 +108,55 @@ pub enum Verb {
         #[arg(long)]
         force: bool,
     },
+    /// Take a host out of service, or put it back: it hands over, and does not become active.
+    #[command(after_help = MAINTENANCE_HELP)]
+    Maintenance {
+        /// Whether it is out of service.
+        #[arg(value_enum, value_name = "on|off")]
+        switch: Switch,
+        /// The node; if missing, the only one of this host.
+        #[arg(value_name = "NODE")]
+        of: Option<NodeName>,
+    },
+    /// Pause the cluster: what is active stays so, and nothing else becomes active.
+    #[command(after_help = PAUSE_HELP)]
+    Pause,
+    /// Let a paused cluster go on.
+    #[command(after_help = RESUME_HELP)]
+    Resume {
+        /// Without the word of the active node: its host is known to be down.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Forget that units of a host have failed, and end its hold-down.
+    #[command(after_help = "Example:\n  raftctl clear n1")]
+    Clear {
+        /// The node; if missing, the only one of this host.
+        #[arg(value_name = "NODE")]
+        of: Option<NodeName>,
+    },
+    /// Wait until the cluster or a node is as wanted.
+    #[command(after_help = WAIT_HELP)]
+    Wait(WaitArgs),
+    /// Show or change how much the agent logs.
+    #[command(after_help = LEVEL_HELP)]
+    LogLevel {
+        /// From now on, until it is reloaded or started again.
+        #[arg(value_enum, value_name = "LEVEL")]
+        level: Option<Level>,
+    },
+    /// Make a unit of this host a member: it runs where the node is active, and nowhere else.
+    #[command(after_help = ATTACH_HELP)]
+    Attach(AttachArgs),
+    /// Undo attach.
+    #[command(after_help = DETACH_HELP)]
+    Detach(DetachArgs),
+    /// Write the configuration of this host's node.
+    #[command(after_help = INIT_HELP)]
+    Init(InitArgs),
+    /// Check whether this host is fit for its node.
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
     /// Run the agents of a configuration file in the foreground.
     #[command(after_help = START_HELP)]
     Start,
@@ -111,6 +174,9 @@ pub enum Verb {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Say what can follow, for the completion of shells.
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArgs),
     /// Print the version.
     #[command(after_help = "Example:\n  raftctl version")]
     Version,
@@ -140,7 +206,9 @@ Environment:
   RAFTCTL_RUNTIME_DIRECTORY  like --runtime-directory
   RAFTCTL_CLUSTER_CONFIG     configuration file of the local cluster
   RAFTCTLD                   the agent that \"start\" and \"cluster start\" run
-  NO_COLOR                   no colours, whatever the terminal
+  SYSTEMD_PAGER, PAGER       the pager; empty or \"cat\": none. SYSTEMD_LESS: options of less
+  SYSTEMD_COLORS             1 or 0: colours or none, whatever the terminal
+  NO_COLOR                   no colours, unless SYSTEMD_COLORS is set
 
 Examples:
   raftctl                    show the cluster
@@ -149,70 +217,6 @@ Examples:
   raftctl cluster start      start a cluster here"
     )
 }
-
-const STATUS_HELP: &str = "\
-The leader is marked with a star. A node that does not answer within 500 ms is shown as
-unreachable. Behind a role is what the host is at when it is neither active nor at rest: unknown,
-starting, stopping, waiting (for its members to stop), settling (scripts), releasing. Under the
-table is what systemd does by itself when a stop takes too long, and what should be put right. The
-exit status is 5 when the cluster has no leader.
-
-Example:
-  raftctl status --json=pretty n2";
-
-const MONITOR_HELP: &str = "\
-Prints the present state first, then one line (or one JSON object) for each change. When the
-agent goes away it says so, and goes on when the agent is back.
-
-Example:
-  raftctl monitor --json=short | while read -r change; do logger \"$change\"; done";
-
-const TRANSFER_HELP: &str = "\
-The present leader stops its members, hands over, and the command returns when the new one leads.
-That may take as long as the members take to stop; after two seconds it says what it waits for. The
-transfer goes on when the command is interrupted. If the agent asked does not lead, the leader's
-agent is asked when it runs on this host.
-
-Example:
-  raftctl transfer n2";
-
-const TAKEOVER_HELP: &str = "\
-For a cluster that waits for a node which is lost while it was active, and cannot know whether its
-units still run: on_demote_timeout = \"none\", or not yet as long ago as the others have to wait.
-You vouch for it: if that host is up, two hosts are active. Has to be run where the leader is.
-
-Example:
-  raftctl takeover --force";
-
-const START_HELP: &str = "\
-One agent for each node of the file, or the one of --node. Their standard error is passed on with
-the name of the node before each line. A crashed agent is started again; a signal to stop is passed
-on, and a second one kills.
-
-Examples:
-  raftctl start --config /etc/raftctl/n1.toml
-  raftctl start --config three.toml --node n1";
-
-const CLUSTER_HELP: &str = "\
-The cluster is that of --config, else of RAFTCTL_CLUSTER_CONFIG, ./raftctl-cluster.toml or
-./.raftctl/cluster.toml; \"start\" makes the last one if there is none: three nodes on loopback.
-State, logs and sockets are in FILE.d beside the file (cluster.d for cluster.toml).
-
-Examples:
-  raftctl cluster start
-  raftctl cluster kill n1
-  raftctl cluster status";
-
-const CONFIG_HELP: &str = "\
-Example:
-  raftctl config check /etc/raftctl/*.toml";
-
-const CHECK_HELP: &str = "\
-One line for each file on standard output, one for each problem on standard error, with line and
-column. Scripts that are not there are a warning: the file may be for another host.
-
-Example:
-  raftctl config check /etc/raftctl/n1.toml";
 
 #[cfg(test)]
 mod tests {
@@ -242,11 +246,11 @@ mod tests {
         fn look(command: &clap::Command, path: &str) -> usize {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains(&format!("\n  {path}")), "{path}: {help}");
-            let verbs = command.get_subcommands();
+            let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
             1 + verbs.map(|verb| look(verb, &format!("{path} {}", verb.get_name()))).sum::<usize>()
         }
         let command = <Arguments as clap::CommandFactory>::command();
-        assert_eq!(look(&command, "raftctl"), 19);
+        assert_eq!(look(&command, "raftctl"), 29);
     }
 
     fn parse(line: &str) -> Arguments {

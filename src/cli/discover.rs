@@ -12,7 +12,8 @@ use super::args::{Global, Json};
 use super::cluster::{Environment, LocalCluster, LocalNode, within};
 use super::exit::{Exit, Failure};
 use super::output::{Format, complain};
-use crate::dbus::client::{Client, ClientError, block_on};
+use crate::core::NodeName;
+use crate::dbus::client::{Client, ClientError, Target, block_on};
 use crate::dbus::private::SOCKET_NAME;
 use crate::limits;
 
@@ -29,6 +30,22 @@ pub struct Instance {
     pub socket: PathBuf,
 }
 
+impl Instance {
+    /// A connection to it: on its socket, or where that is not for this user, over the system bus,
+    /// where the agent decides call by call.
+    pub async fn open(&self, interactive: bool) -> Result<Client, ClientError> {
+        let timeout = limits::CLIENT_CALL_TIMEOUT;
+        match Client::connect(&self.socket, timeout).await {
+            Err(refused @ ClientError::NotPermitted { .. }) => {
+                let target = Target::on_bus(&self.name, interactive);
+                // Without the agent on the bus, the first answer is the one that tells.
+                Client::open(&target, timeout).await.map_err(|_| refused)
+            }
+            other => other,
+        }
+    }
+}
+
 /// The agents there may be, in order of their names, and where that was looked up. A socket may
 /// turn out to be stale.
 #[derive(Debug)]
@@ -39,6 +56,8 @@ pub struct Found {
     advice: &'static str,
     /// The local cluster that was found without being asked for.
     unasked: Option<PathBuf>,
+    /// Whether the user may be asked for a password.
+    interactive: bool,
 }
 
 impl Found {
@@ -65,11 +84,18 @@ impl Found {
         let mut found = match (&global.runtime_directory, &global.config) {
             (Some(directory), _) => {
                 let place = format!("{0}/{1} and {0}/*/{1}", directory.display(), SOCKET_NAME);
-                Found { instances: below(directory), place, advice: START_ONE, unasked: None }
+                Found {
+                    instances: below(directory),
+                    place,
+                    advice: START_ONE,
+                    unasked: None,
+                    interactive: true,
+                }
             }
             (None, Some(file)) => Found::in_file(file)?,
             (None, None) => Found::without_place(environment, system)?,
         };
+        found.interactive = !global.no_ask_password;
         found.instances.sort_by(|a, b| a.name.cmp(&b.name));
         found.instances.truncate(limits::CLIENT_INSTANCES_MAX);
         let Some(node) = &global.node else { return Ok(found) };
@@ -90,7 +116,7 @@ impl Found {
             |node: &LocalNode| Instance { name: node.name().to_owned(), socket: node.socket() };
         let instances = nodes.iter().map(instance).collect();
         let place = format!("the sockets of {}", file.display());
-        Ok(Found { instances, place, advice: START_ONE, unasked: None })
+        Ok(Found { instances, place, advice: START_ONE, unasked: None, interactive: true })
     }
 
     fn without_place(environment: &Environment, system: &Path) -> anyhow::Result<Found> {
@@ -103,7 +129,7 @@ impl Found {
             return Ok(Found { place, advice: START_LOCAL, unasked: Some(file), ..found });
         }
         let place = format!("{}/*/{SOCKET_NAME}", system.display());
-        Ok(Found { instances, place, advice: START_ONE, unasked: None })
+        Ok(Found { instances, place, advice: START_ONE, unasked: None, interactive: true })
     }
 
     /// All of them.
@@ -114,6 +140,58 @@ impl Found {
     /// The agent of node `name`, if it may be here.
     pub fn named(&self, name: &str) -> Option<&Instance> {
         self.instances.iter().find(|instance| instance.name == name)
+    }
+
+    /// Whether the user may be asked for a password.
+    pub fn interactive(&self) -> bool {
+        self.interactive
+    }
+
+    /// A connection to `instance`.
+    pub async fn open(&self, instance: &Instance) -> Result<Client, ClientError> {
+        instance.open(self.interactive).await
+    }
+
+    /// The agent that verbs about one host are for: that of `node`, or the only one.
+    pub async fn only(&self, node: Option<&NodeName>, command: &str) -> Result<Client, Failure> {
+        let instance = match (node, self.instances.as_slice()) {
+            (Some(node), _) => match self.named(node.as_str()) {
+                Some(instance) => instance,
+                None => return Err(self.elsewhere(node, command).await),
+            },
+            (None, [only]) => only,
+            (None, []) => return Err(self.nobody()),
+            (None, several) => {
+                let names: Vec<_> = several.iter().map(|one| one.name.as_str()).collect();
+                let names = names.join(", ");
+                let message = format!("several agents run here, {names}: expected NODE");
+                return Err(Failure::new(Exit::Usage, message));
+            }
+        };
+        self.open(instance).await.map_err(|error| match error {
+            ClientError::NotRunning { .. } => self.nobody(),
+            other => other.into(),
+        })
+    }
+
+    /// That `node` is not on this host, and where it is.
+    async fn elsewhere(&self, node: &NodeName, command: &str) -> Failure {
+        let Ok(client) = self.connect(None).await else { return self.nobody() };
+        let Ok(state) = client.describe().await else { return self.nobody() };
+        match state.members.iter().find(|member| member.name == node.as_str()) {
+            Some(member) => Failure::new(
+                Exit::Failure,
+                format!(
+                    "node {node} runs on another host: run `{command}` there ({})",
+                    member.address
+                ),
+            ),
+            None => {
+                let names: Vec<_> = state.members.iter().map(|m| m.name.as_str()).collect();
+                let message = format!("no node {node} in cluster {}", state.cluster_name);
+                Failure::new(Exit::Usage, format!("{message}: expected {}", names.join(", ")))
+            }
+        }
     }
 
     /// A connection to the first one that answers, the one called `first` before all others.
@@ -127,8 +205,7 @@ impl Found {
         };
         let mut refused = None;
         for instance in preferred.chain(others) {
-            let connecting = Client::connect(&instance.socket, limits::CLIENT_CALL_TIMEOUT);
-            match within("the greeting", patience, connecting).await {
+            match within("the greeting", patience, self.open(instance)).await {
                 Ok(client) => return Ok(client),
                 Err(ClientError::NotRunning { .. }) => {}
                 Err(error) => refused = refused.or(Some(error)),
@@ -219,6 +296,7 @@ mod tests {
                 node: None,
                 json: Json::Off,
                 no_pager: false,
+                no_ask_password: false,
                 no_legend: false,
             };
             edit(&mut global);

@@ -3,8 +3,8 @@
 
 use super::discover::Found;
 use super::exit::{Exit, Failure};
+use super::password::PasswordAgent;
 use crate::dbus::client::{Client, ClientError};
-use crate::limits;
 
 /// What is to be done.
 pub struct Deed {
@@ -21,6 +21,7 @@ pub async fn ask_leader<T>(
     ask: impl AsyncFn(&Client) -> Result<T, ClientError>,
 ) -> Result<T, Failure> {
     let client = found.connect(None).await?;
+    let _asks = PasswordAgent::start(&client);
     match ask(&client).await {
         Err(ClientError::Refused { name, .. }) if name == "NotLeader" => {}
         other => return Ok(other?),
@@ -38,6 +39,7 @@ pub async fn ask_leader<T>(
         );
         return Err(Failure::new(Exit::Failure, message));
     };
-    let client = Client::connect(&instance.socket, limits::CLIENT_CALL_TIMEOUT).await?;
+    let client = found.open(instance).await?;
+    let _asks = PasswordAgent::start(&client);
     Ok(ask(&client).await?)
 }

@@ -5,8 +5,9 @@ use tokio::task::JoinSet;
 
 use super::discover::{Found, Instance};
 use super::exit::{Exit, Failure};
-use super::output::{Cell, Format, Style, Table, complain, print, role_cell};
-use crate::dbus::client::{Client, ClientError, block_on};
+use super::output::{Cell, Format, Style, Table, complain, role_cell};
+use super::pager::Paging;
+use crate::dbus::client::{ClientError, block_on};
 use crate::dbus::describe::Describe;
 use crate::limits;
 
@@ -24,22 +25,22 @@ pub struct Listed {
 }
 
 /// Lists the agents that answer, and those that should but do not.
-pub fn run(found: &Found, format: Format) -> Result<Exit, Failure> {
-    let listed = block_on(ask_all(found.instances()));
+pub fn run(found: &Found, (format, paging): (Format, &Paging)) -> Result<Exit, Failure> {
+    let listed = block_on(ask_all(found));
     if listed.is_empty() {
         return Err(found.nobody());
     }
-    print(&render(&listed, format))?;
+    paging.print(&render(&listed, format))?;
     if found.instances().len() >= limits::CLIENT_INSTANCES_MAX {
         complain(&format!("only the first {} are shown", limits::CLIENT_INSTANCES_MAX));
     }
     Ok(Exit::Ok)
 }
 
-async fn ask_all(instances: &[Instance]) -> Vec<Listed> {
+async fn ask_all(found: &Found) -> Vec<Listed> {
     let mut asked = JoinSet::new();
-    for instance in instances.iter().cloned() {
-        asked.spawn(ask(instance));
+    for instance in found.instances().iter().cloned() {
+        asked.spawn(ask(instance, found.interactive()));
     }
     let mut listed: Vec<_> = asked.join_all().await.into_iter().flatten().collect();
     listed.sort_by(|a, b| a.name.cmp(&b.name));
@@ -47,8 +48,8 @@ async fn ask_all(instances: &[Instance]) -> Vec<Listed> {
 }
 
 /// `None` for a socket that an agent left behind.
-async fn ask(instance: Instance) -> Option<Listed> {
-    let answer = match Client::connect(&instance.socket, limits::CLIENT_CALL_TIMEOUT).await {
+async fn ask(instance: Instance, interactive: bool) -> Option<Listed> {
+    let answer = match instance.open(interactive).await {
         Ok(client) => client.describe().await,
         Err(error) => Err(error),
     };
@@ -71,7 +72,16 @@ pub fn render(listed: &[Listed], format: Format) -> String {
     for Listed { name, socket, status, .. } in listed {
         let (cluster, role, leader) = match status {
             Some(status) => {
-                let role = role_cell(&status.role, status.role == "leader");
+                let mut role = role_cell(&status.role, status.role == "leader");
+                let standing = match status {
+                    Describe { maintenance: true, .. } => Some("maintenance"),
+                    Describe { eligible: false, .. } => Some("not eligible"),
+                    Describe { paused: true, .. } => Some("paused"),
+                    _ => None,
+                };
+                if let Some(standing) = standing {
+                    role = Cell(format!("{}, {standing}", role.0), Style::Bad);
+                }
                 let leader = status.leader.as_deref();
                 (status.cluster_name.clone(), role, leader.unwrap_or("none").to_owned())
             }

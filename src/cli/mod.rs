@@ -2,31 +2,44 @@
 //! what the agents say.
 
 pub mod args;
+pub mod attach;
 pub mod cluster;
+pub mod complete;
 pub mod config_check;
 mod discover;
+pub mod doctor;
 use crate::exit;
+pub mod init;
 mod leader;
 pub mod list;
+pub mod log_level;
 pub mod monitor;
 pub mod output;
+mod pager;
+mod password;
+mod service_manager;
+pub mod standing;
 pub mod start;
 pub mod status;
 mod takeover;
 mod transfer;
 mod version;
+pub mod wait;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Arguments, ConfigVerb, Verb};
+use crate::core::NodeName;
+use args::{Arguments, ConfigVerb, Global, Json, Verb};
 use cluster::{BusClient, ClusterVerb, Environment};
 use discover::Found;
 use exit::Exit;
 use output::{Format, Progress, complain};
+use pager::Paging;
 
 /// Runs the command line of this process; the result is its exit status.
 pub fn main() -> ExitCode {
@@ -56,24 +69,30 @@ fn perform(arguments: &Arguments) -> anyhow::Result<Exit> {
         return Ok(version::run(format)?);
     }
     let environment = Environment::of_process();
-    let found = || Found::look(global, &environment, format);
-    Ok(match &arguments.verb {
-        None => status::run(&found()?, format, None)?,
-        Some(Verb::Status { of }) => status::run(&found()?, format, of.as_ref())?,
-        Some(Verb::List) => list::run(&found()?, format)?,
-        Some(Verb::Monitor) => monitor::run(&found()?, format)?,
-        Some(Verb::Transfer { to }) => transfer::run(&found()?, format, to.as_ref())?,
-        Some(Verb::Takeover { force }) => takeover::run(found, format, *force)?,
-        Some(Verb::Version) => version::run(format)?,
-        Some(Verb::Start) => {
+    let verb = arguments.verb.as_ref().unwrap_or(&Verb::Status { of: None });
+    Ok(match verb {
+        Verb::Attach(args) => attach::attach(args, global, format)?,
+        Verb::Detach(args) => attach::detach(args, format)?,
+        Verb::Init(args) => {
+            let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
+            init::run(args, format, &mut input, &mut out)?
+        }
+        Verb::Doctor(args) => {
+            let quiet = Format { legend: false, ..format };
+            let found = || Found::look(global, &environment, quiet);
+            doctor::run(args, global, found, (format, &Paging::of_process(global)))?
+        }
+        Verb::Complete(args) => offer(&args.words, global, &environment)?,
+        Verb::Version => version::run(format)?,
+        Verb::Start => {
             let (config, agent) = (global.config.as_deref(), environment.agent.as_deref());
             start::run(config, global.node.as_ref(), agent)?
         }
-        Some(Verb::Cluster { verb: ClusterVerb::Test }) if global.node.is_some() => {
+        Verb::Cluster { verb: ClusterVerb::Test } if global.node.is_some() => {
             let message = "cluster test: expected no --node, it checks the whole cluster";
             return Err(Exit::Usage.because(message));
         }
-        Some(Verb::Cluster { verb }) => {
+        Verb::Cluster { verb } => {
             let environment = environment.with_config(global.config.clone());
             let cluster =
                 |out: &mut dyn Write| cluster::run(verb, &environment, &BusClient, format, out);
@@ -83,11 +102,64 @@ fn perform(arguments: &Arguments) -> anyhow::Result<Exit> {
                 _ => progressing(cluster)?,
             }
         }
-        Some(Verb::Config { verb: ConfigVerb::Check(args) }) => {
+        Verb::Config { verb: ConfigVerb::Check(args) } => {
             let mut err = Progress::new(io::stderr());
             progressing(|out| config_check::run(args, global.config.as_deref(), out, &mut err))?
         }
+        verb => ask(verb, global, &environment, format)?,
     })
+}
+
+/// The verbs for which an agent is asked.
+fn ask(
+    verb: &Verb,
+    global: &Global,
+    environment: &Environment,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    let found = || Found::look(global, environment, format);
+    let paging = Paging::of_process(global);
+    let own = |of: &Option<NodeName>| of.clone().or(global.node.clone());
+    Ok(match verb {
+        Verb::Status { of } => status::run(&found()?, (format, &paging), of.as_ref())?,
+        Verb::List => list::run(&found()?, (format, &paging))?,
+        Verb::Monitor(args) => monitor::run(&found()?, format, &args.events)?,
+        Verb::Transfer { to } => transfer::run(&found()?, format, to.as_ref())?,
+        Verb::Takeover { force } => takeover::run(found, format, *force)?,
+        Verb::Maintenance { switch, of } => {
+            standing::maintenance(&found()?, format, *switch, own(of).as_ref())?
+        }
+        Verb::Clear { of } => standing::clear(&found()?, format, own(of).as_ref())?,
+        Verb::Pause => standing::pause(&found()?, format)?,
+        Verb::Resume { force } => standing::resume(&found()?, format, *force)?,
+        Verb::Wait(args) => {
+            // Whatever agent runs here can tell about every node.
+            let anywhere = Global { node: None, ..global.clone() };
+            let found = || Found::look(&anywhere, environment, format);
+            wait::run(found, format, args, global.node.as_ref())?
+        }
+        Verb::LogLevel { level } => {
+            log_level::run(&found()?, format, *level, global.node.as_ref())?
+        }
+        _ => unreachable!("the caller does the others"),
+    })
+}
+
+/// Prints what can follow `words`, the command line that somebody is typing.
+fn offer(words: &[String], global: &Global, environment: &Environment) -> anyhow::Result<Exit> {
+    let chosen = complete::chosen(words);
+    let mut global = Global { json: Json::Short, ..global.clone() };
+    let path = |name| chosen.get(name).map(PathBuf::from);
+    global.config = path("--config").or(global.config);
+    global.runtime_directory = path("--runtime-directory").or(global.runtime_directory);
+    let format = Format::of_process(&global);
+    let found = || Found::look(&global, environment, format);
+    let root = path("--root").unwrap_or_else(|| PathBuf::from("/"));
+    let host = complete::Host { found: &found, root: &root };
+    let command = <Arguments as clap::CommandFactory>::command();
+    let lines = complete::candidates(command, words, &host);
+    output::print(&lines.into_iter().map(|line| line + "\n").collect::<String>())?;
+    Ok(Exit::Ok)
 }
 
 /// Does `work` whoever reads standard output, and fails afterwards if it could not be written.

@@ -5,6 +5,7 @@
 //! something end quietly, verbs that do something go on and do it ([`Progress`]).
 
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -15,13 +16,18 @@ use crate::dbus::client::ClientError;
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         let status = match &error {
-            ClientError::NotRunning { .. } | ClientError::Closed => Exit::NotRunning,
+            ClientError::NotRunning { .. } | ClientError::NotOnBus { .. } | ClientError::Closed => {
+                Exit::NotRunning
+            }
             ClientError::NotPermitted { .. } => Exit::NotPermitted,
             ClientError::TimedOut { .. } => Exit::TimedOut,
             ClientError::NotUnderstood { .. } => Exit::Failure,
             ClientError::Refused { name, .. } => match name.as_str() {
                 "Stopping" | "Unreachable" => Exit::NotRunning,
                 "TransferTimedOut" => Exit::TimedOut,
+                "AccessDenied" | "NotAuthorized" | "InteractiveAuthorizationRequired" => {
+                    Exit::NotPermitted
+                }
                 "InvalidArgument" | "UnknownMember" | "ForceRequired" => Exit::Usage,
                 _ => Exit::Failure,
             },
@@ -54,9 +60,8 @@ pub struct Format {
 impl Format {
     /// What the options, the environment and standard output ask for (no-color.org).
     pub fn of_process(global: &Global) -> Format {
-        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let colour = io::stdout().is_terminal() && !set("NO_COLOR") && !dumb;
+        let get = |name: &str| std::env::var(name).ok();
+        let colour = colours(io::stdout().is_terminal(), &get);
         Format { json: global.json, legend: !global.no_legend, colour }
     }
 
@@ -81,6 +86,19 @@ impl Format {
         };
         Some(text.expect("what we print has only string keys") + "\n")
     }
+}
+
+/// Whether there are colours: what SYSTEMD_COLORS says (systemd(1)), else on terminals that have
+/// them and without NO_COLOR.
+fn colours(terminal: bool, get: &dyn Fn(&str) -> Option<String>) -> bool {
+    match get("SYSTEMD_COLORS").as_deref() {
+        Some("0" | "no" | "n" | "false" | "f" | "off") => return false,
+        Some("1" | "yes" | "y" | "true" | "t" | "on" | "16" | "256" | "24bit") => return true,
+        // What is not understood says nothing.
+        _ => {}
+    }
+    let refused = get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    terminal && !refused && get("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// The look of a text.
@@ -196,6 +214,12 @@ pub fn headline(cluster: &str, leader: Option<&str>, format: Format) -> String {
     format!("{mark} Cluster {cluster}: leader {leader}")
 }
 
+/// A moment in microseconds since 1970 as a date. What is later cannot be written as one.
+pub fn date(usec: u64) -> String {
+    let since_epoch = Duration::from_micros(usec.min(YEAR_9999_USEC));
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch).to_string()
+}
+
 /// Writes `text` to standard output at once.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
@@ -256,3 +280,28 @@ impl<W: Write> Write for Progress<W> {
 
 /// The leader's mark.
 pub const STAR: &str = "★";
+
+/// The last microsecond before the year 10000.
+const YEAR_9999_USEC: u64 = 253_402_300_799_999_999;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_unless_somebody_says_otherwise() {
+        let with = |terminal, set: &[(&str, &str)]| {
+            colours(terminal, &|name| {
+                let found = set.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let term = ("TERM", "xterm");
+        assert!(with(true, &[term]) && !with(false, &[term]) && !with(true, &[]));
+        assert!(!with(true, &[("TERM", "dumb")]));
+        assert!(!with(true, &[term, ("NO_COLOR", "1")]) && with(true, &[term, ("NO_COLOR", "")]));
+        assert!(with(false, &[("SYSTEMD_COLORS", "1"), ("NO_COLOR", "1")]));
+        assert!(!with(true, &[term, ("SYSTEMD_COLORS", "false")]));
+        assert!(with(true, &[term, ("SYSTEMD_COLORS", "perhaps")]));
+    }
+}

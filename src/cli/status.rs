@@ -5,18 +5,18 @@
 //! says, not what the agent that was asked happens to believe.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use super::discover::Found;
 use super::exit::{Exit, Failure};
 use super::output::{
-    Cell, Format, STAR, Style, Table, active_cell, headline, no_cell, print, role_cell,
+    Cell, Format, STAR, Style, Table, active_cell, date, headline, no_cell, role_cell,
 };
+use super::pager::Paging;
 use crate::core::NodeName;
 use crate::dbus::client::{Client, block_on};
-use crate::dbus::describe::{Describe, DescribeFence, PeerView};
+use crate::dbus::describe::{Describe, DescribeFence, DescribeUnit, PeerView};
 
 /// The cluster as the local agent and its peers tell it: the JSON of `raftctl status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct ClusterView {
     pub quorum: Quorum,
     /// The node whose agent was asked.
     pub asked: String,
+    /// Whether the cluster is paused.
+    #[serde(default)]
+    pub paused: bool,
     /// Every member and what it says about itself.
     pub nodes: Vec<PeerView>,
     /// What should be put right, with the names of the nodes before it.
@@ -54,20 +57,24 @@ pub struct Quorum {
 }
 
 /// Shows the cluster, or node `of`. The exit status tells whether there is a leader.
-pub fn run(found: &Found, format: Format, of: Option<&NodeName>) -> Result<Exit, Failure> {
+pub fn run(
+    found: &Found,
+    (format, paging): (Format, &Paging),
+    of: Option<&NodeName>,
+) -> Result<Exit, Failure> {
     if let Some(of) = of {
         let node = block_on(async {
             let client = found.connect(Some(of.as_str())).await?;
             Ok::<_, Failure>(client.describe_peer(of.as_str()).await?)
         })?;
-        print(&render_node(&node, format))?;
+        paging.print(&render_node(&node, format))?;
         return Ok(if node.leader.is_some() { Exit::Ok } else { Exit::NoLeader });
     }
     let view = block_on(async {
         let client = found.connect(None).await?;
         ask(&client).await
     })?;
-    print(&render(&view, format))?;
+    paging.print(&render(&view, format))?;
     Ok(if view.leader.is_some() { Exit::Ok } else { Exit::NoLeader })
 }
 
@@ -97,6 +104,7 @@ impl ClusterView {
             term: newest.term,
             quorum: Quorum { voters, needed, reachable, held: reachable >= needed },
             asked: own.name.clone(),
+            paused: newest.paused,
             warnings: warnings(&nodes),
             nodes,
         }
@@ -160,6 +168,13 @@ fn notes(view: &ClusterView, format: Format) -> String {
             notes += &format!("Last fence of {}: {}\n", status.name, fence_text(fence));
         }
     }
+    if view.paused {
+        let word = format.paint(Style::Bad, "Paused:");
+        notes += &format!("{word} nothing becomes active before `raftctl resume`\n");
+    }
+    for status in statuses(&view.nodes).filter(|status| !status.eligible) {
+        notes += &format!("Not eligible: {} ({})\n", status.name, why_not(status));
+    }
     for warning in &view.warnings {
         notes += &format!("{} {warning}\n", format.paint(Style::Bad, "Warning:"));
     }
@@ -167,10 +182,46 @@ fn notes(view: &ClusterView, format: Format) -> String {
 }
 
 fn fence_text(DescribeFence { when_usec, what, why }: &DescribeFence) -> String {
-    // What is later cannot be written as a date.
-    let since_epoch = Duration::from_micros((*when_usec).min(YEAR_9999_USEC));
-    let when = humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch);
-    format!("{what} at {when}: {why}")
+    format!("{what} at {}: {why}", date(*when_usec))
+}
+
+/// Why the host may not be active, and until when that holds if nobody does anything.
+fn why_not(status: &Describe) -> String {
+    let mut why = status.ineligible.join("; ");
+    if let Some(until) = status.held_down_until_usec {
+        why += &format!("; held down until {}, `raftctl clear` ends it", date(until));
+    }
+    why
+}
+
+/// Whether a node that answers is in order, in a word.
+fn state_cell(status: &Describe) -> Cell {
+    let bad = |text: &str| Cell(text.to_owned(), Style::Bad);
+    match status {
+        Describe { maintenance: true, .. } => bad("maintenance"),
+        Describe { held_down_until_usec: Some(_), .. } => bad("held down"),
+        Describe { eligible: false, .. } => bad("not eligible"),
+        _ => Cell::plain("up"),
+    }
+}
+
+/// The units of a node, each with its state; a unit that failed with how often.
+fn units(status: &Describe, format: Format) -> Vec<(&'static str, String)> {
+    let one = |unit: &DescribeUnit| {
+        let style = match unit.state.as_str() {
+            "active" => Style::Good,
+            "failed" => Style::Bad,
+            _ => Style::Plain,
+        };
+        let state = format.paint(style, &unit.state);
+        let failures = match unit.failures {
+            0 => String::new(),
+            1 => ", failed once".to_owned(),
+            times => format!(", failed {times} times"),
+        };
+        ("Unit", format!("{} {state} (on {}{failures})", unit.name, unit.on))
+    };
+    status.units.iter().map(one).collect()
 }
 
 /// The role, and what the host is at if it is neither active nor at rest.
@@ -213,7 +264,7 @@ fn row(view: &ClusterView, node: &PeerView) -> Vec<Cell> {
         Cell::plain(status.term.to_string()),
         Cell::plain(status.commit_index.to_string()),
         address,
-        Cell::plain("up"),
+        state_cell(status),
     ]
 }
 
@@ -243,11 +294,17 @@ pub fn render_node(node: &Describe, format: Format) -> String {
     let peers: Vec<_> = node.members.iter().filter(|member| member.name != node.name).collect();
     let connected = peers.iter().filter(|member| member.connected).count();
     let last_fence = node.last_fence.as_ref().map_or("never".to_owned(), fence_text);
+    let eligible = match node.eligible {
+        true => "yes".to_owned(),
+        false => format!("{} ({})", format.paint(Style::Bad, "no"), why_not(node)),
+    };
     let tells_fence = !node.fence_armed.is_empty();
     let mut fields = vec![
         ("Address", format!("{address} ({kind})")),
         ("Role", role),
         ("Active", if node.active { "yes" } else { "no" }.to_owned()),
+        ("Eligible", eligible),
+        ("Paused", if node.paused { "yes" } else { "" }.to_owned()),
         ("Fence armed", node.fence_armed.clone()),
         ("Last fence", if tells_fence { last_fence } else { String::new() }),
         ("Term", node.term.to_string()),
@@ -258,6 +315,7 @@ pub fn render_node(node: &Describe, format: Format) -> String {
         ("Cluster id", node.cluster_id.clone().unwrap_or_else(|| "not committed".to_owned())),
         ("Version", node.version.clone()),
     ];
+    fields.extend(units(node, format));
     fields.extend(node.warnings.iter().map(|warning| ("Warning", warning.clone())));
     let mut text = format!("{mark} Node {} of cluster {}\n", node.name, node.cluster_name);
     // What an older agent does not tell is empty.
@@ -266,6 +324,3 @@ pub fn render_node(node: &Describe, format: Format) -> String {
     }
     text
 }
-
-/// The last microsecond before the year 10000.
-const YEAR_9999_USEC: u64 = 253_402_300_799_999_999;

@@ -1,7 +1,7 @@
 //! What differs between two configurations, key by key, in the words of the file.
 
 use super::keys::{KEYS, Key};
-use super::{Config, Enforcement, LogFormat, LogTarget};
+use super::{Config, Eligibility, Enforcement, Health, LogFormat, LogTarget};
 use crate::core::role::EventName;
 
 /// A key with two values.
@@ -26,8 +26,7 @@ impl Config {
 
 /// What `key` comes to, defaults included.
 fn value(config: &Config, key: &Key) -> String {
-    let Config { node, cluster, raft, authority, events, log } = config;
-    let duration = |d| humantime::format_duration(d).to_string();
+    let Config { node, cluster, raft, authority, eligibility, health, events, log } = config;
     match (key.section, key.name) {
         ("node", "name") => node.name.to_string(),
         ("node", "address") => node.address.to_string(),
@@ -51,6 +50,8 @@ fn value(config: &Config, key: &Key) -> String {
             Some(Enforcement::None) => "none".to_owned(),
             None => "by default".to_owned(),
         },
+        ("eligibility", name) => of_eligibility(eligibility, name),
+        ("health", name) => of_health(health, name),
         ("events", "timeout") => duration(events.timeout),
         ("events", "kill_after") => duration(events.kill_after),
         ("events", event) => {
@@ -69,6 +70,38 @@ fn value(config: &Config, key: &Key) -> String {
         },
         (section, name) => unreachable!("[{section}] {name} has no value here"),
     }
+}
+
+fn of_eligibility(eligibility: &Eligibility, name: &str) -> String {
+    match name {
+        "priority" => eligibility.priority.to_string(),
+        "preempt" => eligibility.preempt.to_string(),
+        "eligible_while" => {
+            let units: Vec<&str> = eligibility.eligible_while.iter().map(|u| u.as_str()).collect();
+            if units.is_empty() { "none".to_owned() } else { units.join(" ") }
+        }
+        "failures" => eligibility.failures.to_string(),
+        "window" => duration(eligibility.window),
+        "hold_down" => duration(eligibility.hold_down),
+        "hold_down_max" => duration(eligibility.hold_down_max),
+        _ => unreachable!("[eligibility] {name} has no value here"),
+    }
+}
+
+fn of_health(health: &Health, name: &str) -> String {
+    match name {
+        "command" if health.command.is_empty() => "none".to_owned(),
+        "command" => format!("{:?}", health.command),
+        "interval" => duration(health.interval),
+        "timeout" => duration(health.timeout),
+        "rise" => health.rise.to_string(),
+        "fall" => health.fall.to_string(),
+        _ => unreachable!("[health] {name} has no value here"),
+    }
+}
+
+fn duration(duration: std::time::Duration) -> String {
+    humantime::format_duration(duration).to_string()
 }
 
 #[cfg(test)]
@@ -94,7 +127,11 @@ mod tests {
     fn every_key_that_changed_is_named_with_both_values() {
         let new = "node.name = \"n1\"\ncluster.members = { n1 = \"a:2\", n2 = \"b:1\" }\n\
                    raft.election_min = \"300ms\"\nauthority.on_demote_timeout = \"none\"\n\
-                   events.leader = \"x.sh\"\nevents.timeout = \"1s\"\nlog.level = \"debug\"\n";
+                   eligibility.priority = 7\n\
+                   eligibility.eligible_while = [\"a.service\"]\n\
+                   health.command = [\"/bin/true\"]\nhealth.interval = \"1s\"\n\
+                   events.leader = \"x.sh\"\nevents.quorum-lost = \"q.sh\"\n\
+                   events.timeout = \"1s\"\nlog.level = \"debug\"\n";
         let differences = config(BASE).differences(&config(new));
         let lines: Vec<String> = differences
             .iter()
@@ -109,7 +146,13 @@ mod tests {
             "[raft] election_max: 400ms -> 600ms",
             "[authority] watchdog: 500ms -> 750ms",
             "[authority] on_demote_timeout: kill -> none",
+            "[eligibility] priority: 100 -> 7",
+            "[eligibility] eligible_while: none -> a.service",
+            "[health] command: none -> [\"/bin/true\"]",
+            "[health] interval: 5s -> 1s",
+            "[health] timeout: 5s -> 1s",
             "[events] leader: none -> /etc/raftctl/x.sh",
+            "[events] quorum-lost: none -> /etc/raftctl/q.sh",
             "[events] timeout: 30s -> 1s",
             "[log] level: info -> debug",
         ];

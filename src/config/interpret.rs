@@ -9,8 +9,8 @@ use super::keys::Kind;
 use super::nodes::{self, Places};
 use super::reader::{self, Bad, Field, Origin, Reader, Section};
 use super::{
-    Cluster, Config, EventName, Events, Log, LogFormat, LogLevel, LogTarget, Member, Node,
-    authority, timing,
+    Cluster, Config, Eligibility, EventName, Events, Health, Log, LogFormat, LogLevel, LogTarget,
+    Member, Node, authority, standing, timing,
 };
 use crate::core::id::is_valid_name;
 use crate::core::{Address, NodeId, NodeName};
@@ -46,32 +46,88 @@ fn document<'a>(
 ) -> Result<Vec<Config>, Bad> {
     let sections = reader.sections(root);
     let section = |kind| sections.get(kind).cloned().unwrap_or_else(|| Section::absent(kind));
-    for kind in ["cluster", "raft", "authority", "events", "log"] {
+    for kind in ["cluster", "raft", "authority", "eligibility", "health", "events", "log"] {
         reader.check_keys(&section(kind), &[]);
     }
     let cluster = cluster(reader, &section("cluster"));
     let raft = timing::raft(reader, &section("raft"));
     let authority = authority::authority(reader, &section("authority"), raft);
-    let events = events(reader, &section("events"), no_events(), places);
+    let of_all = PerNode {
+        eligibility: section("eligibility"),
+        health: section("health"),
+        events: section("events"),
+    };
+    let of_all = of_all.read(reader, Own::default(), places);
     let log = log(reader, &section("log"), places);
     let nodes = match sections.get("nodes") {
-        Some(nodes) => several(reader, nodes, &section("node"), cluster.as_ref(), &events, places),
+        Some(nodes) => several(reader, nodes, &section("node"), cluster.as_ref(), &of_all, places),
         None => {
             let node =
                 nodes::single(reader, &section("node"), cluster.as_ref().map_err(|b| *b), places);
-            node.and_then(|node| Ok(vec![(node, events.clone()?)]))
+            let complete = of_all
+                .as_ref()
+                .map_err(|bad| *bad)
+                .and_then(|own| standing::check_command(reader, &section("health"), &own.health));
+            node.and_then(|node| complete.map(|()| node))
+                .and_then(|node| Ok(vec![(node, of_all.clone()?)]))
         }
     };
     let (cluster, raft, authority, log) = (cluster?, raft?, authority?, log?);
-    let config = |(node, events)| Config {
+    let config = |(node, own): (Node, Own)| Config {
         node,
         cluster: cluster.clone(),
         raft,
         authority,
-        events,
+        eligibility: own.eligibility,
+        health: own.health,
+        events: own.events,
         log: log.clone(),
     };
     Ok(nodes?.into_iter().map(config).collect())
+}
+
+/// What each node of a file may have for itself.
+#[derive(Clone)]
+struct Own {
+    eligibility: Eligibility,
+    health: Health,
+    events: Events,
+}
+
+impl Default for Own {
+    fn default() -> Own {
+        Own { eligibility: Eligibility::default(), health: Health::default(), events: no_events() }
+    }
+}
+
+/// The sections of that.
+struct PerNode<'a> {
+    eligibility: Section<'a>,
+    health: Section<'a>,
+    events: Section<'a>,
+}
+
+impl<'a> PerNode<'a> {
+    /// Those of `[nodes.NAME]`.
+    fn of(reader: &mut Reader<'_>, node: &Section<'a>) -> Result<PerNode<'a>, Bad> {
+        let mut table = |kind| {
+            let found = reader.table(node, kind, kind, "a table")?;
+            let found = found.unwrap_or_else(|| Section::absent(kind));
+            reader.check_keys(&found, &[]);
+            Ok(found)
+        };
+        let (eligibility, health, events) =
+            (table("eligibility"), table("health"), table("events"));
+        Ok(PerNode { eligibility: eligibility?, health: health?, events: events? })
+    }
+
+    /// What they say; what they do not is as in `base`.
+    fn read(&self, reader: &mut Reader<'_>, base: Own, places: Places) -> Result<Own, Bad> {
+        let eligibility = standing::eligibility(reader, &self.eligibility, base.eligibility);
+        let health = standing::health(reader, &self.health, base.health);
+        let events = events(reader, &self.events, base.events, places);
+        Ok(Own { eligibility: eligibility?, health: health?, events: events? })
+    }
 }
 
 /// `[nodes.NAME]` tables, in the order of their names.
@@ -80,9 +136,9 @@ fn several<'a>(
     nodes: &Section<'a>,
     node: &Section<'a>,
     cluster: Result<&Cluster, &Bad>,
-    events_of_all: &Result<Events, Bad>,
+    of_all: &Result<Own, Bad>,
     places: Places,
-) -> Result<Vec<(Node, Events)>, Bad> {
+) -> Result<Vec<(Node, Own)>, Bad> {
     let shared = nodes::shared(reader, node);
     let expected = "a table [nodes.NAME] for each local node";
     let mut result = Vec::new();
@@ -93,15 +149,12 @@ fn several<'a>(
             good = Err(Bad);
             continue;
         };
-        let own = match (reader.table(&section, "events", "events", "a table"), events_of_all) {
-            (Ok(None), all) => all.clone(),
-            (Ok(Some(own)), all) => {
-                reader.check_keys(&own, &[]);
-                let base = all.clone().unwrap_or_else(|_| no_events());
-                events(reader, &own, base, places)
-            }
-            (Err(bad), _) => Err(bad),
-        };
+        let own = PerNode::of(reader, &section).and_then(|own| {
+            let base = of_all.clone().unwrap_or_default();
+            let read = own.read(reader, base, places)?;
+            standing::check_command(reader, &own.health, &read.health)?;
+            of_all.as_ref().map(|_| read).map_err(|bad| *bad)
+        });
         let Ok(shared) = &shared else { continue };
         let cluster = cluster.map_err(|bad| *bad);
         let node = nodes::one_of_several(reader, name, &section, cluster, shared, places);

@@ -35,6 +35,14 @@ pub enum Kind {
     OnDemoteTimeout,
     /// Who enforces the end of an activation.
     Enforcement,
+    /// A whole number.
+    Number,
+    /// Yes or no.
+    Flag,
+    /// Names of units.
+    Units,
+    /// A program and its arguments.
+    Command,
 }
 
 impl Kind {
@@ -50,6 +58,10 @@ impl Kind {
             Kind::Format => "format",
             Kind::OnDemoteTimeout => "action",
             Kind::Enforcement => "enforcement",
+            Kind::Number => "number",
+            Kind::Flag => "true or false",
+            Kind::Units => "list of units",
+            Kind::Command => "list of words",
         }
     }
 
@@ -68,6 +80,10 @@ impl Kind {
             Kind::Format => "\"text\" or \"json\"",
             Kind::OnDemoteTimeout => "one of \"none\", \"kill\", \"reboot\"",
             Kind::Enforcement => "\"systemd\" or \"none\"",
+            Kind::Number => "a whole number",
+            Kind::Flag => "true or false, without quotes",
+            Kind::Units => "a list of units such as [\"nginx.service\", \"pg@main.service\"]",
+            Kind::Command => "a list of words such as [\"/usr/local/bin/check\", \"--quick\"]",
         }
     }
 }
@@ -102,12 +118,17 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "cluster", doc: "The cluster and its members; the same on every host." },
     Section { name: "raft", doc: "Timing of the election; the same on every host." },
     Section { name: "authority", doc: "How long this host may take to give up being active." },
-    Section { name: "events", doc: "Scripts that run when the role of this node changes." },
+    Section {
+        name: "eligibility",
+        doc: "When this host may be active, and how much it should be.",
+    },
+    Section { name: "health", doc: "A program that says whether this host is healthy." },
+    Section { name: "events", doc: "Scripts that run when something happens to this node." },
     Section { name: "log", doc: "What the agent writes about itself, and where." },
 ];
 
 /// Sections that later versions will know; refused until then, so that nobody believes they work.
-pub const RESERVED: &[&str] = &["fence", "http", "health", "kv"];
+pub const RESERVED: &[&str] = &["fence", "http", "kv"];
 
 /// Every key.
 pub const KEYS: &[Key] = &[
@@ -212,11 +233,110 @@ pub const KEYS: &[Key] = &[
         Some("systemd if it started the agent, none otherwise"),
         "Who stops the target when the agent cannot.",
     ),
+    key(
+        "eligibility",
+        "priority",
+        Kind::Number,
+        Some("100"),
+        "How much this node should be preferred when a leader is elected; 0 to 1000, the highest \
+         first.",
+    ),
+    key(
+        "eligibility",
+        "preempt",
+        Kind::Flag,
+        Some("false"),
+        "Whether this node, while it is active, hands over to an eligible one with a higher \
+         priority.",
+    ),
+    key(
+        "eligibility",
+        "eligible_while",
+        Kind::Units,
+        Some("none"),
+        "Units without which this host may not be active: each has to be active or reloading; at \
+         most 16. They must run whether or not this node is active.",
+    ),
+    key(
+        "eligibility",
+        "failures",
+        Kind::Number,
+        Some("3"),
+        "How many failures of units that join raftctl-leader@NAME.target, within window, make this \
+         node hand over and hold it down; 1 to 100.",
+    ),
+    key(
+        "eligibility",
+        "window",
+        Kind::Duration,
+        Some("10min"),
+        "How long such a failure counts; 1s to 24h.",
+    ),
+    key(
+        "eligibility",
+        "hold_down",
+        Kind::Duration,
+        Some("1min"),
+        "How long a node that is held down may not be active; doubled each time that it happens \
+         again soon; 1s to 24h. \"raftctl clear\" ends it.",
+    ),
+    key(
+        "eligibility",
+        "hold_down_max",
+        Kind::Duration,
+        Some("1h, or hold_down if that is longer"),
+        "How long that may become; at least hold_down, at most 24h.",
+    ),
+    key(
+        "health",
+        "command",
+        Kind::Command,
+        None,
+        "Program, by its absolute path, and arguments; exit status 0 says that this host is \
+         healthy. It runs as the agent's user and in its sandbox. None by default.",
+    ),
+    key(
+        "health",
+        "interval",
+        Kind::Duration,
+        Some("5s"),
+        "From one start of the command to the next; 100ms to 1h.",
+    ),
+    key(
+        "health",
+        "timeout",
+        Kind::Duration,
+        Some("5s, or interval if that is shorter"),
+        "How long the command may run before it is killed, which counts as a failure; at least \
+         10ms, at most interval.",
+    ),
+    key(
+        "health",
+        "rise",
+        Kind::Number,
+        Some("2"),
+        "Successes in a row after which an unhealthy host counts as healthy; 1 to 100. The first \
+         result after the start of the agent decides alone, and until then this host may not be \
+         active.",
+    ),
+    key(
+        "health",
+        "fall",
+        Kind::Number,
+        Some("3"),
+        "Failures in a row after which a healthy host counts as unhealthy; 1 to 100.",
+    ),
     script("leader", "Script that runs when this node becomes leader. None by default."),
     script("follower", "Script that runs when this node becomes follower. None by default."),
     script("candidate", "Script that runs when this node becomes candidate. None by default."),
     script("learner", "Script that runs when this node becomes learner. None by default."),
-    script("change", "Script that runs for every one of these events. None by default."),
+    script("change", "Script that runs for every one of these four. None by default."),
+    script("active", "Script that runs when this node has become active. None by default."),
+    script("released", "Script that runs when this node is active no longer. None by default."),
+    script("quorum-lost", "Script that runs when no quorum is heard any more. None by default."),
+    script("quorum-regained", "Script that runs when a quorum is heard again. None by default."),
+    script("fenced", "Script that runs when something was ended by force. None by default."),
+    script("maintenance", "Script that runs when maintenance begins or ends. None by default."),
     key(
         "events",
         "timeout",

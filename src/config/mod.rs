@@ -17,6 +17,7 @@ mod interpret;
 pub mod keys;
 mod nodes;
 mod reader;
+mod standing;
 mod timing;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub use difference::Difference;
 pub use error::{ConfigError, ConfigErrors, Problem, SelectError};
 pub use events::EventName;
+pub use standing::{Eligibility, Health};
 
 use crate::core::{Address, NodeId, NodeName};
 use crate::limits;
@@ -48,6 +50,10 @@ pub struct Config {
     pub raft: Raft,
     /// How long this host may take to give up, and who enforces it.
     pub authority: Authority,
+    /// When this host may be active, and how much it should be.
+    pub eligibility: Eligibility,
+    /// What says whether this host is healthy.
+    pub health: Health,
     /// Event scripts.
     pub events: Events,
     /// What the agent writes about itself.

@@ -79,7 +79,7 @@ pub(super) fn one_of_several(
 ) -> Result<Node, Bad> {
     let expected = "no name here, since the name of the table is the node's name";
     reader.refuse_key(section, "name", expected);
-    reader.check_keys(section, &["events"]);
+    reader.check_keys(section, &["eligibility", "health", "events"]);
     let origin = section.origin_of_default("name", format!("{name:?}"));
     let member = match (name.parse::<NodeName>(), cluster) {
         (Err(_), _) => Err(reader.refuse(&origin, Kind::Name.expected())),

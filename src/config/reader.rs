@@ -15,6 +15,8 @@ use toml::de::{DeTable, DeValue};
 use super::error::{ConfigError, Problem};
 use super::keys::{KEYS, Key, Kind, RESERVED, SECTIONS};
 
+mod values;
+
 /// The text being read and what was found wrong with it so far.
 pub(super) struct Reader<'a> {
     file: &'a str,

@@ -12,9 +12,22 @@ use std::time::Duration;
 use crate::core::message::Message;
 use crate::core::rng::Rng;
 use crate::core::{Instant, Term};
+use crate::limits;
 
 /// One fast campaign in this time, so that a flapping connection cannot cause a storm.
 const FAST_EVERY: Duration = Duration::from_secs(2);
+
+/// When this replica campaigns, compared with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Candidacy {
+    /// In its turn.
+    Ready,
+    /// It leaves two full rounds to the others.
+    Late,
+    /// It should not lead: it leaves several rounds to the others, and takes no leadership that is
+    /// handed to it.
+    Last,
+}
 
 /// Timing of elections, from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +68,7 @@ pub(super) struct Election {
     restart_lease_until: Instant,
     /// The newest vote request of each peer that came inside the lease. At most one per member.
     parked: BTreeMap<u64, Message>,
-    eligible: bool,
+    candidacy: Candidacy,
 }
 
 impl Election {
@@ -76,7 +89,7 @@ impl Election {
             fast_started: None,
             restart_lease_until: if fresh { now } else { now + timing.election_min },
             parked: BTreeMap::new(),
-            eligible: true,
+            candidacy: Candidacy::Ready,
         };
         election.campaign_at = now + election.random_timeout();
         election
@@ -89,13 +102,20 @@ impl Election {
     }
 
     pub(super) fn campaign_at(&self) -> Instant {
-        // One that should not lead leaves two full rounds to the others.
-        let last = if self.eligible { Duration::ZERO } else { self.timing.election_max * 2 };
-        self.campaign_at + last
+        let rounds = match self.candidacy {
+            Candidacy::Ready => 0,
+            Candidacy::Late => 2,
+            Candidacy::Last => limits::LAST_CAMPAIGN_ELECTIONS,
+        };
+        self.campaign_at + self.timing.election_max * rounds
     }
 
-    pub(super) fn set_eligible(&mut self, eligible: bool) {
-        self.eligible = eligible;
+    pub(super) fn candidacy(&self) -> Candidacy {
+        self.candidacy
+    }
+
+    pub(super) fn set_candidacy(&mut self, candidacy: Candidacy) {
+        self.candidacy = candidacy;
     }
 
     /// `leader` was heard in the current term: wait for it again, the lowest rank shortest. Unless

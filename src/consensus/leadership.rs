@@ -2,6 +2,7 @@
 
 use raft::StateRole;
 
+use super::election::Candidacy;
 use super::replica::Replica;
 use super::settings::TransferRefused;
 use crate::core::{Instant, NodeId};
@@ -40,8 +41,14 @@ impl Replica {
 
     /// Whether this node should lead now. One that should not still votes, replicates and, when
     /// nobody else can, campaigns last (DESIGN 5.11).
-    pub fn set_eligible(&mut self, eligible: bool) {
-        self.election.set_eligible(eligible);
+    pub fn set_candidacy(&mut self, candidacy: Candidacy) {
+        self.election.set_candidacy(candidacy);
+    }
+
+    /// Who campaigns before this node when everybody has the same reason to. Without a word: those
+    /// with lower numbers.
+    pub fn set_ahead(&mut self, ahead: Vec<NodeId>) {
+        self.ahead = Some(ahead);
     }
 
     /// Asks for a linearizable read point (thesis 6.4). `context` must be unique; without a leader,

@@ -17,6 +17,7 @@ mod ready;
 mod replica;
 mod settings;
 
+pub use election::Candidacy;
 pub use guard::Refused;
 pub use output::{Fetch, FetchId, Output, Persist, Position, RaftRole, ReadReady};
 pub use replica::Replica;

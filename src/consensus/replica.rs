@@ -13,7 +13,7 @@ use raft::{RawNode, StateRole};
 use slog::o;
 
 use super::convert;
-use super::election::{Election, Timing};
+use super::election::{Candidacy, Election, Timing};
 use super::guard::Refused;
 use super::log_view::LogView;
 use super::output::{Position, RaftRole};
@@ -43,6 +43,8 @@ pub struct Replica {
     pub(super) number: u64,
     pub(super) snapshots_sent: BTreeMap<u64, Instant>,
     pub(super) heartbeat_at: Instant,
+    /// Who campaigns before this node; `None`: by number.
+    pub(super) ahead: Option<Vec<NodeId>>,
 }
 
 impl Replica {
@@ -96,6 +98,7 @@ impl Replica {
             number: 0,
             snapshots_sent: BTreeMap::new(),
             heartbeat_at: now,
+            ahead: None,
         })
     }
 
@@ -143,7 +146,11 @@ impl Replica {
 
     /// This node's place among those who may succeed the last leader, from 0.
     fn rank(&self) -> u32 {
-        let before = |id: &u64| *id < self.config.id.0 && *id != self.last_leader;
+        let ahead = |id: u64| match &self.ahead {
+            Some(ahead) => ahead.contains(&NodeId(id)),
+            None => id < self.config.id.0,
+        };
+        let before = |id: &u64| ahead(*id) && *id != self.last_leader;
         self.raw.raft.prs().conf().voters().ids().iter().filter(before).count() as u32
     }
 
@@ -151,6 +158,10 @@ impl Replica {
     pub fn step(&mut self, now: Instant, message: Message) -> Result<(), Refused> {
         self.advance(now);
         let kind = self.check(&message)?;
+        if kind == Kind::TimeoutNow && self.election.candidacy() == Candidacy::Last {
+            // The leader does not know yet; after E it gives up (DESIGN 5.8, 5.11).
+            return Ok(());
+        }
         let voting = matches!(kind, Kind::Vote | Kind::PreVote) && message.context.is_empty();
         if voting && self.raw.raft.state != StateRole::Leader {
             if self.in_vote_lease() {

@@ -11,7 +11,7 @@ use prost::Message as _;
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Command {
     /// What to do.
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub body: Option<Body>,
 }
 
@@ -33,6 +33,12 @@ pub enum Body {
     /// Says that an activation's bound has passed (DESIGN 5.4).
     #[prost(message, tag = "5")]
     Expired(Expired),
+    /// What is active stays, nothing becomes active.
+    #[prost(message, tag = "6")]
+    Pause(Pause),
+    /// Ends a pause.
+    #[prost(message, tag = "7")]
+    Resume(Resume),
 }
 
 /// First committed membership. Void when the cluster already has an identity.
@@ -152,6 +158,31 @@ pub struct Expired {
     pub forced: bool,
 }
 
+/// The cluster is paused from here on: no activation begins and none expires, but by an operator.
+/// Void when it already is.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Pause {}
+
+/// The pause is over. Void on apply unless `pause` is the pause in force; and, if an activation is
+/// active, unless an operator forces it or the active node has given its word: `token` is that
+/// activation's, and `term` is the entry's term.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Resume {
+    /// Index of the pause that it ends.
+    #[prost(uint64, tag = "1")]
+    pub pause: u64,
+    /// An operator took the responsibility that what was active is not any more.
+    #[prost(bool, tag = "2")]
+    pub forced: bool,
+    /// The word of the active node, which leads `term` and holds its lease, that it does not rely
+    /// on the pause any more: its activation. 0 without.
+    #[prost(uint64, tag = "3")]
+    pub token: u64,
+    /// The term of that lease.
+    #[prost(uint64, tag = "4")]
+    pub term: u64,
+}
+
 /// A member's own record. Void when another incarnation of the member is already recorded.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct NodeRecord {
@@ -213,6 +244,9 @@ mod tests {
             Body::Node(NodeRecord { id: 1, incarnation: vec![2; 16] }).into(),
             Body::Released(Release { node: 1, token: 9, ..Release::default() }).into(),
             Body::Expired(Expired { token: 9, forced: true }).into(),
+            Body::Pause(Pause {}).into(),
+            Body::Resume(Resume { pause: 7, forced: true, token: 9, term: 3 }).into(),
+            Body::Resume(Resume::default()).into(),
             // All fields at their defaults: still not empty on disk, where empty is a no-op.
             Body::Activate(Activate::default()).into(),
         ]

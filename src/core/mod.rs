@@ -12,10 +12,14 @@ pub mod release;
 pub mod rng;
 pub mod role;
 pub mod secret;
+pub mod standing;
 pub mod state;
+pub mod story;
 pub mod time;
+pub mod unit;
 
 pub use id::{
     Address, ClusterId, Incarnation, Index, Invocation, MachineId, NodeId, NodeName, Term, Token,
 };
 pub use time::{Instant, Reading};
+pub use unit::UnitName;

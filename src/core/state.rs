@@ -7,6 +7,7 @@
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
+use super::command::Resume;
 use super::command::{Activate, Body, Bootstrap, Command, Expired, Member, NodeRecord, Release};
 use super::{ClusterId, Incarnation, Index, NodeId, Term, Token};
 use crate::limits;
@@ -29,6 +30,12 @@ pub struct ClusterState {
     /// [`limits::DEAD_INVOCATIONS_MAX`].
     #[prost(bytes = "vec", repeated, tag = "6")]
     dead: Vec<Vec<u8>>,
+    /// Index of the pause in force, 0 for none.
+    #[prost(uint64, tag = "7")]
+    paused: u64,
+    /// Index of the last resumption, 0 for none.
+    #[prost(uint64, tag = "8")]
+    resumed: u64,
 }
 
 /// How an activation stands.
@@ -75,7 +82,7 @@ impl Activation {
         NodeId(self.node)
     }
 
-    /// The term in which that node led.
+    /// The term in which that node led: when it was activated, or when it ended a pause.
     pub fn term(&self) -> Term {
         self.term
     }
@@ -137,6 +144,16 @@ impl ClusterState {
         Incarnation::try_from(member.incarnation.as_slice()).ok()
     }
 
+    /// The pause in force, by the index of its entry.
+    pub fn paused(&self) -> Option<Index> {
+        (self.paused != 0).then_some(self.paused)
+    }
+
+    /// The last end of a pause, by the index of its entry; 0 if there was none.
+    pub fn resumed(&self) -> Index {
+        self.resumed
+    }
+
     /// The newest activation, however it stands.
     pub fn activation(&self) -> Option<&Activation> {
         self.activation.as_ref()
@@ -161,6 +178,8 @@ impl ClusterState {
             Some(Body::Node(record)) => self.apply_node(record),
             Some(Body::Released(release)) => self.apply_released(release),
             Some(Body::Expired(expired)) => self.apply_expired(expired),
+            Some(Body::Pause(_)) => self.apply_pause(index),
+            Some(Body::Resume(resume)) => self.apply_resume(index, term, resume),
             None => Applied::Void("empty command"),
         }
     }
@@ -176,6 +195,9 @@ impl ClusterState {
     }
 
     fn apply_activate(&mut self, index: Index, term: Term, activate: &Activate) -> Applied {
+        if self.paused != 0 {
+            return Applied::Void("the cluster is paused");
+        }
         if activate.term != term {
             return Applied::Void("activation was proposed in another term");
         }
@@ -232,6 +254,9 @@ impl ClusterState {
     }
 
     fn apply_expired(&mut self, expired: &Expired) -> Applied {
+        if self.paused != 0 && !expired.forced {
+            return Applied::Void("the cluster is paused");
+        }
         let newest = self.activation.as_mut();
         let Some(newest) = newest.filter(|a| a.token == expired.token && a.is_active()) else {
             return Applied::Void("not the activation in force");
@@ -241,6 +266,33 @@ impl ClusterState {
         // One machine has one debt: it is not eligible again before it is paid.
         self.unreleased.retain(|a| a.machine != owed.machine);
         self.unreleased.push(owed);
+        Applied::Changed
+    }
+
+    fn apply_pause(&mut self, index: Index) -> Applied {
+        if self.paused != 0 {
+            return Applied::Void("the cluster is already paused");
+        }
+        self.paused = index;
+        Applied::Changed
+    }
+
+    /// With the word of the active node its activation counts as one of the term of that word: it
+    /// is bound to its lease there, and a successor waits for what comes after.
+    fn apply_resume(&mut self, index: Index, term: Term, resume: &Resume) -> Applied {
+        if self.paused == 0 || resume.pause != self.paused {
+            return Applied::Void("not the pause in force");
+        }
+        if let Some(active) = self.activation.as_mut().filter(|a| a.is_active())
+            && !resume.forced
+        {
+            if resume.token != active.token || resume.term != term {
+                return Applied::Void("the active node has not given its word");
+            }
+            active.term = term;
+        }
+        self.paused = 0;
+        self.resumed = index;
         Applied::Changed
     }
 

@@ -13,17 +13,16 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::host::is_service;
+use super::publish::{Publish, Topic};
 use crate::config::{Config, OnDemoteTimeout};
 use crate::core::authority::{Enforcement, FENCE_LEAD, Phase, Timing};
+use crate::core::story::tell;
 use crate::limits;
-use crate::node::status::{HostStatus, LastFence, NodeStatus};
+use crate::node::status::{LastFence, NodeStatus};
 use crate::storage::fence_record::{self, ExpectedReboot, FenceRecord};
 use crate::systemd::armed::{self, Enforced, Expected};
 use crate::systemd::manager::SystemdManager;
 use crate::systemd::names;
-
-/// Where the host's status is published.
-pub(super) type Publish = watch::Sender<Arc<HostStatus>>;
 
 /// Publishes what is known of the host, from now on. Without a service manager that is once.
 pub(super) fn follow(
@@ -34,7 +33,7 @@ pub(super) fn follow(
     publish: Publish,
 ) {
     let lasting = lasting_warning(config, timing);
-    edit(&publish, |host| host.warnings.extend(lasting));
+    publish.warn(Topic::Configuration, lasting.into_iter().collect());
     let Some(manager) = manager else { return };
     let action = config.authority.on_demote_timeout;
     let is_bounded = timing.enforcement == Enforcement::Bounded;
@@ -83,16 +82,17 @@ async fn check(manager: SystemdManager, expected: Expected, publish: Publish) {
             Ok(found) if known.as_ref() == Some(&found) => {}
             Ok(found) => {
                 log(&found, &expected);
-                edit(&publish, |host| show(host, &found, expected.action));
+                show(&publish, &found, expected.action);
                 known = Some(found);
             }
             // What was loaded is still loaded.
             Err(error) if known.is_some() => {
                 tracing::debug!("cannot look whether a fence is armed: {error}, ignoring");
             }
-            Err(error) => edit(&publish, |host| {
-                host.warnings = vec![format!("it is not known whether a fence is armed: {error}")];
-            }),
+            Err(error) => {
+                let warning = format!("it is not known whether a fence is armed: {error}");
+                publish.warn(Topic::Fence, vec![warning]);
+            }
         }
         // Ends early when there is another connection, too. The sender lives as long as `manager`.
         let _ = timeout(limits::FENCE_CHECK_EVERY, reloads.changed()).await;
@@ -102,24 +102,29 @@ async fn check(manager: SystemdManager, expected: Expected, publish: Publish) {
 fn log(found: &Enforced, expected: &Expected) {
     let node = &expected.node;
     for problem in &found.problems {
-        tracing::warn!(%node, "the fence is not armed: {problem}");
+        tell!(FenceNotArmed, problem = problem.as_str(); "The fence is not armed: {problem}.");
     }
     if found.problems.is_empty() {
-        tracing::info!(%node, action = expected.action.as_str(), "the fence is armed");
+        let action = expected.action.as_str();
+        tell!(
+            FenceArmed, action = action;
+            "The fence is armed: what does not stop in time is ended by \"{action}\"."
+        );
     }
     if found.hardware_watchdog == Some(false) {
         tracing::warn!(%node, "{NO_HARDWARE_WATCHDOG}");
     }
 }
 
-fn show(host: &mut HostStatus, found: &Enforced, action: OnDemoteTimeout) {
+fn show(publish: &Publish, found: &Enforced, action: OnDemoteTimeout) {
     let is_armed = found.problems.is_empty();
-    host.fence_armed = if is_armed { action } else { OnDemoteTimeout::None };
-    let problems = found.problems.iter();
-    host.warnings = problems.map(|problem| format!("the fence is not armed: {problem}")).collect();
+    let armed = if is_armed { action } else { OnDemoteTimeout::None };
+    let problems = found.problems.iter().map(|p| format!("the fence is not armed: {p}"));
+    let mut warnings: Vec<String> = problems.collect();
     if found.hardware_watchdog == Some(false) {
-        host.warnings.push(NO_HARDWARE_WATCHDOG.to_owned());
+        warnings.push(NO_HARDWARE_WATCHDOG.to_owned());
     }
+    publish.edit_and_warn(Topic::Fence, warnings, |host| host.fence_armed = armed);
 }
 
 /// Sees demotions come and go: when PID 1 is about to reboot the host, that has to be known before.
@@ -151,7 +156,10 @@ async fn watch_demotions(
             changed = status.changed() => if changed.is_err() { return },
             () = sleep_until(at), if due.is_some() => {
                 due = None;
-                tracing::error!("PID 1 reboots this host unless the stop ends now: {TOO_SLOW}");
+                tell!(
+                    RebootExpected, reason = TOO_SLOW;
+                    "Process 1 reboots this host unless the stop ends now: {TOO_SLOW}."
+                );
                 let _ = asks.try_send(Ask::Expect);
             }
         }
@@ -211,8 +219,8 @@ impl Records {
         if let Some(boot_id) = &self.boot_id
             && let Some(record) = ExpectedReboot::came_true(&self.directory, boot_id)?
         {
-            let LastFence { when_usec, why, .. } = last_fence(&record);
-            tracing::warn!(when_usec, "this host was rebooted, as a fence: {why}");
+            let why = last_fence(&record).why;
+            tell!(Rebooted, reason = why.as_str(); "This host was rebooted, as a fence: {why}.");
         }
         self.read()
     }
@@ -231,7 +239,7 @@ impl Records {
 
     fn read(&self) -> std::io::Result<()> {
         let record = FenceRecord::read(&self.directory)?;
-        edit(&self.publish, |host| host.last_fence = record.as_ref().map(last_fence));
+        self.publish.edit(|host| host.last_fence = record.as_ref().map(last_fence));
         Ok(())
     }
 }
@@ -250,19 +258,6 @@ fn last_fence(record: &FenceRecord) -> LastFence {
         why.push('…');
     }
     LastFence { when_usec: *when_usec, what: what.clone(), why }
-}
-
-/// Publishes the change, if it is one.
-fn edit(publish: &Publish, edit: impl FnOnce(&mut HostStatus)) {
-    publish.send_if_modified(|host| {
-        let mut new = HostStatus::clone(host);
-        edit(&mut new);
-        let differs = new != **host;
-        if differs {
-            *host = Arc::new(new);
-        }
-        differs
-    });
 }
 
 /// Names this boot. The unit passes it on, because its sandbox hides the kernel's file.
@@ -349,7 +344,7 @@ mod tests {
             why: "slow".to_owned(),
         };
         note("before").write(directory.path()).unwrap();
-        let (publish, mut known) = watch::channel(Arc::new(HostStatus::default()));
+        let (publish, mut known) = Publish::new();
         let boot_id = Some("now".to_owned());
         let records = Records { directory: directory.path().to_owned(), boot_id, publish };
         let (asks, asked) = mpsc::channel(8);

@@ -10,6 +10,7 @@ use super::error::SetupError;
 use super::units::SystemdUnits;
 use crate::config::{self, Config, OnDemoteTimeout, TICK};
 use crate::core::authority::{Enforcement, FENCE_LEAD, Order, Phase, Timing};
+use crate::core::story::tell;
 use crate::events::Backend;
 use crate::events::unit::UnitRunner;
 use crate::node::event::Event;
@@ -51,6 +52,7 @@ pub(super) fn timing(config: &Config) -> Timing {
         watchdog: watchdog.unwrap_or_default().max(authority.watchdog),
         demote_timeout: authority.demote_timeout,
         enforcement,
+        preempt_after: crate::limits::PREEMPT_AFTER,
     }
 }
 
@@ -63,9 +65,10 @@ pub(super) fn log_enforcement(config: &Config, timing: &Timing) {
             let bound_ms = bound.as_millis() as u64;
             tracing::info!(%node, bound_ms, action, "systemd enforces the end of an activation");
         }
-        (Enforcement::Unbounded, _) => tracing::warn!(
-            %node, action,
-            "nothing bounds an activation: only a release or raftctl takeover --force ends it"
+        (Enforcement::Unbounded, _) => tell!(
+            FenceNotArmed, problem = "nothing bounds an activation";
+            "Nothing bounds an activation of {node}: if the host is lost while it is active, only \
+             \"raftctl takeover --force\" lets another one take its place."
         ),
         _ => tracing::info!(
             %node,

@@ -1,26 +1,24 @@
-//! The log of the agent: to stderr or a file, through a bounded queue and a thread of its own, so
-//! that a reader who does not read cannot stop the driver. At the limit lines are dropped.
+//! The log of the agent: where it goes, from what level on, and what a panic leaves in it.
 
 use std::fs::OpenOptions;
-use std::io::{IsTerminal as _, Write};
 use std::panic::PanicHookInfo;
 use std::time::Duration;
 
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Registry, fmt, reload};
+use tracing_subscriber::{Registry, reload};
 
 use super::error::SetupError;
-use crate::config::{Log, LogFormat, LogLevel, LogTarget};
-use crate::limits;
+use crate::config::{Config, LogLevel, LogTarget};
+use crate::core::story::tell;
+use crate::log::{self, Lines, Origin};
 
-/// The log of this process; lines are written until it is dropped.
+/// The log of this process; messages are written until it is dropped.
 pub(super) struct Logging {
     /// The least important level that is written.
     pub(super) level: Level,
-    _guard: WorkerGuard,
+    _log: log::Log,
 }
 
 /// The least important level that is written, to be changed while the agent runs.
@@ -33,35 +31,35 @@ impl Level {
         // Fails only if there is no log any more.
         let _ = self.0.reload(filter(level));
     }
+
+    /// The least important level that is written now.
+    pub(super) fn get(&self) -> LogLevel {
+        let now = self.0.clone_current().unwrap_or(LevelFilter::INFO);
+        LogLevel::ALL.into_iter().find(|level| filter(*level) == now).unwrap_or(LogLevel::Info)
+    }
 }
 
-/// Starts logging.
-pub(super) fn start(log: &Log, node: &str) -> Result<Logging, SetupError> {
-    let (writer, ansi): (Box<dyn Write + Send>, bool) = match &log.target {
-        LogTarget::Stderr => (Box::new(std::io::stderr()), std::io::stderr().is_terminal()),
+/// Starts logging: to the journal where that is standard error, else as lines.
+pub(super) fn start(config: &Config) -> Result<Logging, SetupError> {
+    let (level, handle) = reload::Layer::new(filter(config.log.level));
+    let format = config.log.format;
+    let (outlet, log) = match &config.log.target {
+        LogTarget::Stderr if log::stderr_is_journal() => {
+            let (cluster, node) = (config.cluster.name.clone(), config.node.name.to_string());
+            log::to_journal(Origin { cluster, node }).map_err(SetupError::System)?
+        }
+        LogTarget::Stderr => log::to_lines(Lines::stderr(), format),
         LogTarget::File(path) => {
             let file = OpenOptions::new().append(true).create(true).open(path);
             let file = file.map_err(|source| SetupError::LogFile { path: path.clone(), source })?;
-            (Box::new(file), false)
+            log::to_lines(Lines::file(file), format)
         }
     };
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(limits::LOG_QUEUE_LINES)
-        .lossy(true)
-        .thread_name("log")
-        .finish(writer);
-    let ansi = ansi && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let lines = fmt::layer().with_writer(writer).with_target(false).with_ansi(ansi);
-    let (level, handle) = reload::Layer::new(filter(log.level));
-    let registry = tracing_subscriber::registry().with(level);
     // A second call in one process is a programming error of a test; the first log stays.
-    match log.format {
-        LogFormat::Text => registry.with(lines).init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
-    }
+    tracing_subscriber::registry().with(level).with(outlet).init();
     std::panic::set_hook(Box::new(log_panic));
-    tracing::debug!(node, "log started");
-    Ok(Logging { level: Level(handle), _guard: guard })
+    tracing::debug!(node = %config.node.name, "log started");
+    Ok(Logging { level: Level(handle), _log: log })
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
@@ -78,7 +76,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 /// itself would wait for its reader instead of ending the process.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let text = info.to_string().replace('\n', " ");
-    tracing::error!("{text}; this is a bug, ending at once");
+    tell!(Failed, reason = text.as_str(); "The agent is ending at once, this is a bug: {text}");
     // Time for the log's thread; the queue is usually empty.
     std::thread::sleep(LAST_LINE);
 }

@@ -3,13 +3,18 @@
 //!
 //! Owns the process: its exit status, its signals, its log. Decides nothing about the cluster.
 
+mod buses;
 mod enforcement;
 mod error;
+mod further;
 mod host;
 mod logging;
 mod memory;
+mod publish;
 mod reload;
+mod scripts;
 mod setup;
+mod standing;
 mod supervisor;
 mod units;
 
@@ -24,6 +29,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use crate::config::{Config, ConfigFile};
 use crate::exit::Exit;
 use crate::limits;
+use crate::log;
 use crate::systemd::listen::{self, RaftSocket};
 use error::SetupError;
 
@@ -42,12 +48,18 @@ struct Arguments {
     check: bool,
 }
 
+/// The definition of its command line, for the manual.
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// The end of `--help`.
 fn after_help() -> String {
     let statuses = Exit::table(true);
     format!(
         "Signals:\n  SIGTERM, SIGINT   hand over leadership if held, then exit 0\n  \
-         SIGHUP            read the configuration again; [events] and log level take effect\n\n\
+         SIGHUP            read the configuration again; [events], [health], log level and \
+         most\n                    of [eligibility] take effect\n\n\
          Exit statuses:\n  0   stopped as asked, or the configuration is good\n{statuses}\n\
          Example:\n  raftctld --config /etc/raftctl/n1.toml"
     )
@@ -85,8 +97,9 @@ pub fn main() -> ExitCode {
 }
 
 fn complain(text: &str, exit: Exit) -> ExitCode {
+    let prefix = log::error_prefix();
     for line in text.lines() {
-        let _ = writeln!(std::io::stderr(), "raftctld: {line}");
+        let _ = writeln!(std::io::stderr(), "{prefix}raftctld: {line}");
     }
     exit.into()
 }
@@ -124,7 +137,7 @@ fn run(
     arguments: &Arguments,
 ) -> Result<(), SetupError> {
     survive_file_size_limit()?;
-    let log = logging::start(&config.log, config.node.name.as_str())?;
+    let log = logging::start(config)?;
     if host::is_service() {
         memory::lock();
     }

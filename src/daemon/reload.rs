@@ -4,13 +4,16 @@
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::error::SetupError;
 use super::logging::Level;
-use super::setup::{Running, scripts_config};
-use crate::config::Config;
+use super::scripts::{self, Running};
+use super::standing::Settings;
 use crate::config::keys::Key;
+use crate::config::{Config, Eligibility};
+use crate::core::story::tell;
 use crate::events::Scripts;
 use crate::node::handle::NodeHandle;
 use crate::systemd::notify::{Notifier, NotifyState, status_text};
@@ -30,6 +33,8 @@ pub(super) struct Reload {
     pub(super) scripts: Arc<Scripts>,
     /// What no file can change.
     pub(super) running: Running,
+    /// By what the standing of the host is judged.
+    pub(super) standing: watch::Sender<Arc<Settings>>,
 }
 
 /// Reloads at every SIGHUP.
@@ -57,7 +62,10 @@ impl Reload {
                 Ok(new) => self.apply(new),
                 Err(text) => {
                     let lines = text.replace('\n', "; ");
-                    tracing::error!("SIGHUP: {lines}; nothing was changed");
+                    tell!(
+                        ReloadRefused, reason = lines.as_str();
+                        "The new configuration cannot be used, nothing was changed: {lines}."
+                    );
                 }
             }
             self
@@ -70,25 +78,38 @@ impl Reload {
         let (live, fixed): (Vec<_>, Vec<_>) = differences.iter().partition(|d| is_live(d.key));
         for d in fixed {
             let (section, key, old, new) = (d.key.section, d.key.name, &d.old, &d.new);
-            tracing::warn!(
-                "SIGHUP: [{section}] {key} = {new} needs a restart of this agent; it stays {old}"
+            tell!(
+                ReloadNeedsRestart, key = key;
+                "[{section}] {key} = {new} needs a restart of this agent; it stays {old}."
             );
         }
+        let Eligibility { priority, preempt, .. } = self.config.eligibility;
+        self.config.eligibility = Eligibility { priority, preempt, ..new.eligibility };
+        self.config.health = new.health;
+        self.standing.send_replace(Settings::of(&self.config));
         self.config.events = new.events;
         self.config.log.level = new.log.level;
         self.level.set(self.config.log.level);
-        if let Err(error) = self.scripts.reconfigure(scripts_config(&self.config, &self.running)) {
+        if let Err(error) =
+            self.scripts.reconfigure(scripts::config_of(&self.config, &self.running))
+        {
             tracing::error!("SIGHUP: cannot run event scripts: {error}");
         }
         for d in &live {
             let (section, key, old, new) = (d.key.section, d.key.name, &d.old, &d.new);
             tracing::info!("SIGHUP: [{section}] {key}: {old} -> {new}");
         }
-        tracing::info!("SIGHUP: configuration read again, {} keys changed", live.len());
+        let count = live.len();
+        tell!(Reloaded, count = count; "The configuration was read again, {count} keys changed.");
     }
 }
 
 /// Whether a new value takes effect without a restart.
 fn is_live(key: &Key) -> bool {
-    matches!((key.section, key.name), ("events", _) | ("log", "level"))
+    match (key.section, key.name) {
+        // The node tells the others of both, in its handshake.
+        ("eligibility", "priority" | "preempt") => false,
+        ("eligibility" | "health" | "events", _) | ("log", "level") => true,
+        _ => false,
+    }
 }

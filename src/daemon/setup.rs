@@ -4,32 +4,38 @@
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::Backlog;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
+use super::buses;
 use super::enforcement;
 use super::error::{SetupError, error_chain};
 use super::host::{self, OrderSink};
 use super::logging::Level;
+use super::publish::Publish;
 use super::reload::{self, Reload};
+use super::scripts::{self, Running};
+use super::standing::{self, Control, Loaded};
 use super::supervisor;
 use crate::config::{Config, TICK};
 use crate::consensus::{Replica, ReplicaConfig};
+use crate::core::authority::Timing;
 use crate::core::state::ClusterState;
+use crate::core::story::tell;
 use crate::core::{Incarnation, Invocation};
 use crate::dbus::describe::Describe;
-use crate::dbus::private;
-use crate::events::{self, Backend, Occurrence, Scripts, ScriptsConfig};
+use crate::dbus::{peer, private};
+use crate::events::{self, Scripts};
 use crate::exit::Exit;
 use crate::limits;
 use crate::node::disk::DiskWorker;
 use crate::node::driver::{Driver, Surfaces};
-use crate::node::event::Consequence;
-use crate::node::handle::{HostRequest, NodeHandle};
+use crate::node::event::Event;
+use crate::node::handle::HostRequest;
 use crate::node::machine::ClusterMachine;
-use crate::node::status::{HostStatus, NodeStatus};
+use crate::node::status::HostStatus;
 use crate::node::{Member, Node, NodeConfig, clock, recover};
 use crate::storage::state_dir::StateDir;
 use crate::storage::state_store::{StateStore, StateStoreError, StoredState};
@@ -48,6 +54,7 @@ pub(super) struct Prepared {
     bus: private::Listener,
     known: Known,
     process: u64,
+    standing: Loaded,
 }
 
 /// Opens and binds everything.
@@ -56,15 +63,19 @@ pub(super) fn prepare(config: &Config, passed: Option<RaftSocket>) -> Result<Pre
     let failed = |source| SetupError::RuntimeDirectory { path: runtime.clone(), source };
     std::fs::create_dir_all(runtime).map_err(failed)?;
     let listener = listen(config, passed)?;
-    let bus = private::bind(&config.node.socket()).map_err(SetupError::Bus)?;
+    let bus = private::bind(&config.node.socket(), peer::administrators());
+    let bus = bus.map_err(SetupError::Bus)?;
     let name = &config.node.name;
     let fresh = Incarnation(random()?);
     let root = &config.node.state_directory;
     let directory = StateDir::open(root, name, &config.cluster.name, fresh)?;
     let process = u64::from_be_bytes(random()?);
-    let (node, worker) = open_state(config, &directory)?;
+    let standing = Loaded::read(root);
+    let (mut node, worker) = open_state(config, &directory)?;
+    // BEFORE its first turn: a node whose standing is not known must not be promoted.
+    node.handle(clock::reading(), Event::Eligible { eligible: false }, &mut Vec::new());
     let known = node.known();
-    Ok(Prepared { directory, node, worker, listener, bus, known, process })
+    Ok(Prepared { directory, node, worker, listener, bus, known, process, standing })
 }
 
 fn random<const N: usize>() -> Result<[u8; N], SetupError> {
@@ -156,6 +167,8 @@ fn open_state(
         release_key: directory.release_key().key(),
         timing: host::timing(config),
         log_keep_entries: limits::LOG_KEEP_ENTRIES,
+        priority: config.eligibility.priority,
+        preempt: config.eligibility.preempt,
     };
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
     Ok((node, DiskWorker::new(log, store)))
@@ -200,70 +213,100 @@ pub(super) fn serve(
     read: reload::Read,
     level: Level,
 ) -> Result<(), SetupError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(SetupError::System)?;
-    let Prepared { directory, node, worker, listener, bus, known, process } = prepared;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(SetupError::System)?;
+    let Prepared { directory, node, worker, listener, bus, known, process, standing } = prepared;
     let result = runtime.block_on(async {
         let (events, peers) = mpsc::channel(limits::DRIVER_QUEUE_EVENTS);
         let identity = identity(config, directory.incarnation(), process);
         let transport =
             transport::start(listener, identity, other_members(config), known, events, process)
                 .map_err(SetupError::System)?;
-        let notifier = Notifier::from_env().unwrap_or_else(|error| {
-            tracing::warn!("cannot reach the service manager at NOTIFY_SOCKET: {error}, ignoring");
-            Notifier::default()
-        });
+        let notifier = notifier();
         let pinger = Pinger::from_env(notifier.clone());
         let (outside, reports) = mpsc::channel(limits::DRIVER_REQUESTS);
         let timing = host::timing(config);
         host::log_enforcement(config, &timing);
         let on_host = host::start(config, &timing, &outside)?;
         let manager = on_host.as_ref().map(|host| host.manager().clone());
-        let has_host = on_host.is_some();
-        let running = Running {
-            backend: host::scripts_backend(config, on_host.as_ref()),
-            fence_after: host::fence_after(config, &timing),
-        };
-        let scripts = Arc::new(events::start(scripts_config(config, &running))?);
+        let running = Running::of(config, &timing, on_host.as_ref());
+        let scripts = Arc::new(events::start(scripts::config_of(config, &running))?);
         host::follow_scripts(scripts.over(), outside.clone());
-        let (publish, known) = watch::channel(Arc::new(HostStatus::default()));
-        let (asked, _host_requests) = mpsc::channel(limits::DRIVER_REQUESTS);
+        let (publish, known) = Publish::new();
+        let (asked, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let surfaces = surfaces(Arc::clone(&scripts), host::orders(on_host), pinger, known, asked);
         let driver = Driver::new(node, worker, transport, peers, reports, surfaces);
         let (driver, handle) = driver.map_err(SetupError::System)?;
-        if has_host {
+        if manager.is_some() {
             host::watch_host(config, handle.clone(), outside.clone())?;
         }
-        enforcement::follow(config, &timing, manager, handle.watch(), publish);
-        let stop_bus = serve_bus(bus, handle.clone())?;
-        let reload =
-            Reload { config: config.clone(), read, level, scripts: scripts.clone(), running };
+        let telling = scripts::tell_further(config, &scripts, &standing, handle.clone());
+        let status = handle.watch();
+        let ends = standing::Ends { manager, status, requests, events: outside.clone(), publish };
+        let standing = look_after(config, &timing, standing, ends)?;
+        let stop_bus = buses::serve(config, bus, handle.clone(), level.clone())?;
+        let reload = Reload {
+            config: config.clone(),
+            read,
+            level,
+            scripts: scripts.clone(),
+            running,
+            standing: standing.settings(),
+        };
         let reloading = reload::on_hangup(reload, notifier.clone(), handle.clone())?;
         let stopping = supervisor::stop_on_signal(handle.clone(), notifier.clone())?;
         let (name, address) = (&config.node.name, &config.node.listen);
-        tracing::info!(node = %name, %address, incarnation = %directory.incarnation(), "serving");
+        let (cluster, version) = (&config.cluster.name, env!("CARGO_PKG_VERSION"));
+        tell!(
+            Started, version = version, address = address.as_str();
+            "raftctl {version} is serving node {name} of cluster {cluster} on {address}."
+        );
         // A task of its own: waking the runtime's main future costs a system call each time.
         let driver = tokio::spawn(driver.run());
         let status = status_text(&handle.status());
         notifier.tell(&[NotifyState::Ready, NotifyState::Status(&status)]).await;
         let announcing = tokio::spawn(supervisor::announce(notifier, handle));
         driver.await.map_err(|e| SetupError::System(e.into()))?;
-        announcing.abort();
-        reloading.abort();
-        // Once the task is gone, so is its hold on the scripts.
-        let _ = reloading.await;
+        end([announcing, reloading, telling]).await;
+        standing.stop().await;
+        // The tasks are gone, and so is their hold on the scripts.
         if let Ok(scripts) = Arc::try_unwrap(scripts) {
             scripts.stop(config.events.timeout).await;
         }
         stop_bus();
         stopping.abort();
-        tracing::info!(node = %config.node.name, "stopped");
+        tell!(Stopped; "{} has stopped.", config.node.name);
         Ok(())
     });
     drop(directory);
     result
+}
+
+fn notifier() -> Notifier {
+    Notifier::from_env().unwrap_or_else(|error| {
+        tracing::warn!("cannot reach the service manager at NOTIFY_SOCKET: {error}, ignoring");
+        Notifier::default()
+    })
+}
+
+/// Starts those who look after the host, as far as it is not an order.
+fn look_after(
+    config: &Config,
+    timing: &Timing,
+    standing: Loaded,
+    ends: standing::Ends,
+) -> Result<Control, SetupError> {
+    let (manager, publish) = (ends.manager.clone(), ends.publish.clone());
+    enforcement::follow(config, timing, manager, ends.status.clone(), publish);
+    standing::start(config, standing, ends).map_err(SetupError::System)
+}
+
+/// Ends tasks that would go on for ever.
+async fn end(tasks: [JoinHandle<()>; 3]) {
+    for task in tasks {
+        task.abort();
+        let _ = task.await;
+    }
 }
 
 fn identity(config: &Config, incarnation: Incarnation, process: u64) -> Identity {
@@ -284,28 +327,6 @@ fn other_members(config: &Config) -> Vec<Peer> {
     others.map(|m| Peer { id: m.id, name: m.name.clone(), address: m.address.clone() }).collect()
 }
 
-/// What the scripts depend on that no file can change while the agent runs.
-pub(super) struct Running {
-    /// Who runs them.
-    pub(super) backend: Backend,
-    /// When a demotion is fenced.
-    pub(super) fence_after: Option<Duration>,
-}
-
-/// What the scripts of this node are.
-pub(super) fn scripts_config(config: &Config, running: &Running) -> ScriptsConfig {
-    ScriptsConfig {
-        scripts: config.events.scripts.clone(),
-        timeout: config.events.timeout,
-        kill_after: config.events.kill_after,
-        demote_timeout: config.authority.demote_timeout,
-        fence_after: running.fence_after,
-        backend: running.backend.clone(),
-        cluster: config.cluster.name.clone(),
-        node: config.node.name.to_string(),
-    }
-}
-
 fn surfaces(
     scripts: Arc<Scripts>,
     order: OrderSink,
@@ -317,7 +338,7 @@ fn surfaces(
         host_requests,
         order,
         act: Box::new(move |consequence, status| {
-            scripts.submit(occurrence(consequence, status));
+            scripts.submit(scripts::occurrence(consequence, status));
         }),
         describe: |status, host| Describe::new(status, host).to_json(),
         host,
@@ -327,55 +348,13 @@ fn surfaces(
         }),
         fatal: Box::new(|error| {
             let text = error_chain(error);
-            tracing::error!("{text}; ending at once, recovery will decide what was written");
+            tell!(
+                Failed, reason = text.as_str();
+                "The agent is ending at once, the next start will see what was written: {text}."
+            );
             // Time for the log's thread; the queue is usually empty.
             std::thread::sleep(super::logging::LAST_LINE);
             std::process::exit(i32::from(Exit::Io as u8));
         }),
     }
-}
-
-fn occurrence(consequence: &Consequence, status: &NodeStatus) -> Occurrence {
-    let leader = status.leader_member();
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Occurrence {
-        number: consequence.number,
-        event: consequence.script.event,
-        planned: consequence.planned,
-        role: consequence.script.role,
-        old_role: consequence.script.old_role,
-        leader: leader.map(|m| m.name.to_string()),
-        leader_address: leader.map(|m| m.address.to_string()),
-        term: consequence.term,
-        token: consequence.token.map(|t| t.0),
-        reason: consequence.reason,
-        timestamp_usec: since_epoch.as_micros() as u64,
-    }
-}
-
-/// Serves the private bus on a thread of its own: whatever its clients do, heartbeats go on.
-/// Returns what stops it and removes its socket.
-fn serve_bus(bus: private::Listener, handle: NodeHandle) -> Result<impl FnOnce(), SetupError> {
-    let (stop, stopped) = oneshot::channel::<()>();
-    let thread = std::thread::Builder::new()
-        .name("dbus".to_owned())
-        .spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let result = runtime.and_then(|runtime| {
-                runtime.block_on(async {
-                    tokio::select! {
-                        served = private::serve(bus, handle) => served,
-                        _ = stopped => Ok(()),
-                    }
-                })
-            });
-            if let Err(error) = result {
-                tracing::error!("the private bus is not served: {error}");
-            }
-        })
-        .map_err(SetupError::System)?;
-    Ok(move || {
-        let _ = stop.send(());
-        let _ = thread.join();
-    })
 }

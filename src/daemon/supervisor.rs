@@ -8,6 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
 use super::error::SetupError;
+use crate::core::story::tell;
 use crate::limits;
 use crate::node::handle::NodeHandle;
 use crate::systemd::notify::{Notifier, NotifyState, status_text};
@@ -29,8 +30,9 @@ pub(super) fn stop_on_signal(
                 _ = int.recv() => "SIGINT",
                 () = extend(&notifier, &mut extended), if stopping => continue,
             };
-            tracing::info!("{name}: handing over and stopping");
             if !stopping {
+                let node = &handle.status().name;
+                tell!(Stopping, reason = name; "{node} hands over and stops, because of {name}.");
                 stopping = true;
                 let status = NotifyState::Status("stopping: handing over");
                 notifier.tell(&[NotifyState::Stopping, status]).await;

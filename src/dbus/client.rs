@@ -1,107 +1,54 @@
-//! The other end of the private bus: what the command line and tests use to talk to an agent.
+//! The agent's other end: what the command line and tests use to talk to it, on its private socket
+//! or over the system bus.
 //!
 //! One connection, no proxies and no introspection round trips: a query is one call and one
-//! answer. Every wait has a deadline. Nothing is retried here.
+//! answer. Every wait has a deadline. Nothing is retried here. Over the system bus the agent
+//! decides, with polkit, what this user may; on the private socket whoever comes in may everything.
+
+mod error;
+mod signals;
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
 use zbus::export::futures_core::Stream as _;
-use zbus::message::{Sequence, Type};
-use zbus::{Connection, Message, MessageStream, connection};
+use zbus::message::{Flags, Type};
+use zbus::{Connection, Message, MessageStream, OwnedVariant, connection};
 
 use super::describe::{Describe, PeerView};
 use super::{NODE_INTERFACE, ROOT_PATH};
 use crate::limits;
+pub use error::ClientError;
+pub use signals::{Signal, Signals};
 
-/// Why the agent did not give an answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// No agent listens there.
-    #[error("no agent answers on {path:?}")]
-    NotRunning {
-        /// The socket.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The agent does not let this user in.
-    #[error("the agent on {path:?} does not admit this user: expected root or the agent's user")]
-    NotPermitted {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// No answer within the deadline.
-    #[error("the agent did not answer {call} within {waited_ms} ms")]
-    TimedOut {
-        /// What was asked.
-        call: &'static str,
-        /// How long was waited, in milliseconds.
-        waited_ms: u64,
-    },
-    /// The agent answered with an error of its own.
-    #[error("{message}")]
-    Refused {
-        /// The last part of the error's name, for example `NotLeader`.
+/// Where an agent is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// On its private socket.
+    Socket(PathBuf),
+    /// On the system bus.
+    Bus {
+        /// Its name there.
         name: String,
-        /// What the agent says.
-        message: String,
+        /// Whether the user may be asked for a password.
+        interactive: bool,
     },
-    /// The connection broke.
-    #[error("the agent closed the connection")]
-    Closed,
-    /// The answer is not what this version understands.
-    #[error("the answer of the agent to {call} is not understood: {problem}")]
-    NotUnderstood {
-        /// What was asked.
-        call: &'static str,
-        /// What is wrong with the answer.
-        problem: String,
-    },
+}
+
+impl Target {
+    /// The agent of `node` on the system bus.
+    pub fn on_bus(node: &str, interactive: bool) -> Target {
+        Target::Bus { name: format!("{BUS_NAME_PREFIX}.{node}"), interactive }
+    }
 }
 
 /// A connection to one agent.
 #[derive(Debug)]
 pub struct Client {
-    socket: PathBuf,
+    target: Target,
     connection: Connection,
     timeout: Duration,
-}
-
-/// A change that the agent announced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// `RoleChanged`.
-    Role {
-        /// Role before.
-        old: String,
-        /// Role now.
-        new: String,
-        /// Term now.
-        term: u64,
-        /// Token of the activation in force, 0 for none.
-        token: u64,
-        /// Why.
-        reason: String,
-    },
-    /// `LeaderChanged`; empty names mean none.
-    Leader {
-        /// Leader before.
-        old: String,
-        /// Leader now.
-        new: String,
-        /// Term now.
-        term: u64,
-    },
-}
-
-/// The changes that an agent announces after the state they are based on.
-#[derive(Debug)]
-pub struct Signals {
-    stream: MessageStream,
-    after: Sequence,
 }
 
 impl Client {
@@ -119,15 +66,50 @@ impl Client {
             })?;
         let built = connection::Builder::unix_stream(stream).p2p().build();
         match within("the greeting", timeout, built).await? {
-            Ok(connection) => Ok(Client { socket: path(), connection, timeout }),
+            Ok(connection) => Ok(Client { target: Target::Socket(path()), connection, timeout }),
             // The agent accepts and closes at once: it has read who we are.
             Err(_) => Err(ClientError::NotPermitted { path: path() }),
         }
     }
 
+    /// Connects to `target`; every later call has `timeout` too.
+    pub async fn open(target: &Target, timeout: Duration) -> Result<Client, ClientError> {
+        let name = match target {
+            Target::Socket(path) => return Client::connect(path, timeout).await,
+            Target::Bus { name, .. } => name,
+        };
+        let absent = |error: zbus::Error| ClientError::NotOnBus {
+            name: name.clone(),
+            problem: error.to_string(),
+        };
+        let built = connection::Builder::address(zbus::Address::system().map_err(absent)?).build();
+        let connection = within("the greeting", timeout, built).await?.map_err(absent)?;
+        let client = Client { target: target.clone(), connection, timeout };
+        client.owner(name).await?;
+        Ok(client)
+    }
+
+    /// Another connection to the same agent.
+    pub async fn again(&self) -> Result<Client, ClientError> {
+        Client::open(&self.target, self.timeout).await
+    }
+
     /// Where the agent was reached.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The unique name of the agent on the bus.
+    async fn owner(&self, name: &str) -> Result<String, ClientError> {
+        let body = (name,);
+        let (to, path) = ("org.freedesktop.DBus", "/org/freedesktop/DBus");
+        let call = self.connection.call_method(Some(to), path, Some(to), "GetNameOwner", &body);
+        let reply = within("GetNameOwner", self.timeout, call).await?;
+        let absent = |error: zbus::Error| {
+            let (name, problem) = (name.to_owned(), error.to_string());
+            ClientError::NotOnBus { name, problem }
+        };
+        reply.and_then(|reply| reply.body().deserialize()).map_err(absent)
     }
 
     /// The agent's own state.
@@ -147,31 +129,84 @@ impl Client {
 
     /// Declares the activation in force over; returns its token. Without `force` it is refused.
     pub async fn takeover(&self, force: bool) -> Result<u64, ClientError> {
-        let reply = self.call("Takeover", &(force,), self.timeout).await?;
-        let problem = |error: zbus::Error| ClientError::NotUnderstood {
-            call: "Takeover",
-            problem: error.to_string(),
-        };
-        reply.body().deserialize().map_err(problem)
+        read("Takeover", &self.change("Takeover", &(force,), self.timeout).await?)
     }
 
     /// Hands leadership to `to`, or to the best follower; returns the name of the new leader. May
     /// take as long as the members of the active node take to stop.
     pub async fn transfer(&self, to: Option<&str>) -> Result<String, ClientError> {
         let body = (to.unwrap_or(""),);
-        let reply = self.call("TransferLeadership", &body, limits::CLIENT_TRANSFER_TIMEOUT).await?;
-        text("TransferLeadership", &reply)
+        let timeout = limits::CLIENT_TRANSFER_TIMEOUT;
+        read("TransferLeadership", &self.change("TransferLeadership", &body, timeout).await?)
+    }
+
+    /// Takes the host of this agent out of service, or puts it back.
+    pub async fn set_maintenance(&self, on: bool) -> Result<(), ClientError> {
+        self.change("SetMaintenance", &(on,), limits::CLIENT_CHANGE_TIMEOUT).await.map(drop)
+    }
+
+    /// Forgets the failures of units on the host of this agent.
+    pub async fn clear_failures(&self) -> Result<(), ClientError> {
+        self.change("ClearFailures", &(), limits::CLIENT_CHANGE_TIMEOUT).await.map(drop)
+    }
+
+    /// Pauses the cluster.
+    pub async fn pause(&self) -> Result<(), ClientError> {
+        self.change("Pause", &(), limits::CLIENT_CHANGE_TIMEOUT).await.map(drop)
+    }
+
+    /// Lets the cluster go on; with `force` without the active node.
+    pub async fn resume(&self, force: bool) -> Result<(), ClientError> {
+        self.change("Resume", &(force,), limits::CLIENT_CHANGE_TIMEOUT).await.map(drop)
+    }
+
+    /// The level of the agent's log, in the words of syslog(3).
+    pub async fn log_level(&self) -> Result<String, ClientError> {
+        let (body, what) = ((LOG_INTERFACE, "LogLevel"), "Get");
+        let message = self.message(LOG_PATH, PROPERTIES_INTERFACE, what, false, &body)?;
+        let reply = self.send(what, message, self.timeout).await?;
+        let value: OwnedVariant = read(what, &reply)?;
+        let not_text = |error: zbus::Error| ClientError::NotUnderstood {
+            call: "LogLevel",
+            problem: error.to_string(),
+        };
+        String::try_from(value).map_err(not_text)
+    }
+
+    /// Changes the level of the agent's log until it is started again.
+    pub async fn set_log_level(&self, level: &str) -> Result<(), ClientError> {
+        let (body, what) = ((LOG_INTERFACE, "LogLevel", zbus::Variant::from(level)), "Set");
+        let message = self.message(LOG_PATH, PROPERTIES_INTERFACE, what, true, &body)?;
+        self.send(what, message, self.patience(self.timeout)).await.map(drop)
     }
 
     /// The agent's state, and every change after it.
     pub async fn follow(&self) -> Result<(Describe, Signals), ClientError> {
         // Listen BEFORE asking: a change in between is in the state, in the stream, or in both.
         let stream = MessageStream::from(&self.connection);
+        let sender = match &self.target {
+            Target::Socket(_) => None,
+            Target::Bus { name, .. } => {
+                let of_agent = format!("type='signal',sender='{name}'");
+                let of_bus = format!("type='signal',member='NameOwnerChanged',arg0='{name}'");
+                self.listen(&of_agent).await?;
+                self.listen(&of_bus).await?;
+                Some(self.owner(name).await?)
+            }
+        };
         let reply = self.call("Describe", &(), self.timeout).await?;
         let after = reply.recv_position();
-        Ok((parse("Describe", &reply)?, Signals { stream, after }))
+        Ok((parse("Describe", &reply)?, Signals { stream, after, sender }))
     }
 
+    /// Has the bus pass on what fits `rule`.
+    async fn listen(&self, rule: &str) -> Result<(), ClientError> {
+        let (to, path, body) = ("org.freedesktop.DBus", "/org/freedesktop/DBus", (rule,));
+        let call = self.connection.call_method(Some(to), path, Some(to), "AddMatch", &body);
+        within("AddMatch", self.timeout, call).await?.map(drop).map_err(ClientError::from)
+    }
+
+    /// A call that only asks.
     async fn call<B>(
         &self,
         method: &'static str,
@@ -181,67 +216,76 @@ impl Client {
     where
         B: serde::Serialize + zbus::DynamicType,
     {
-        let call = self.connection.call_method(
-            None::<&str>,
-            ROOT_PATH,
-            Some(NODE_INTERFACE),
-            method,
-            body,
-        );
-        within(method, timeout, call).await?.map_err(ClientError::from)
+        let message = self.message(ROOT_PATH, NODE_INTERFACE, method, false, body)?;
+        self.send(method, message, timeout).await
     }
-}
 
-impl Signals {
-    /// The next change, or `None` when the agent has closed the connection.
-    pub async fn next(&mut self) -> Option<Signal> {
-        loop {
-            let next = std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_next(cx));
-            let message = next.await?.ok()?;
-            if message.recv_position() > self.after
-                && let Some(signal) = Signal::read(&message)
-            {
-                return Some(signal);
-            }
-        }
+    /// A call that changes something, for which this user may have to prove who they are.
+    async fn change<B>(
+        &self,
+        method: &'static str,
+        body: &B,
+        timeout: Duration,
+    ) -> Result<Message, ClientError>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
+        let message = self.message(ROOT_PATH, NODE_INTERFACE, method, true, body)?;
+        self.send(method, message, self.patience(timeout)).await
     }
-}
 
-impl Signal {
-    /// Reads a signal of ours; `None` for other messages and for signals of later versions.
-    fn read(message: &Message) -> Option<Signal> {
-        let header = message.header();
-        if message.message_type() != Type::Signal || header.interface()? != NODE_INTERFACE {
-            return None;
-        }
-        let body = message.body();
-        match header.member()?.as_str() {
-            "RoleChanged" => {
-                let (old, new, term, token, reason) = body.deserialize().ok()?;
-                Some(Signal::Role { old, new, term, token, reason })
+    /// How long to wait for an answer before which somebody may type a password.
+    fn patience(&self, timeout: Duration) -> Duration {
+        match &self.target {
+            Target::Bus { interactive: true, .. } => {
+                timeout.max(limits::CLIENT_AUTHORIZATION_TIMEOUT)
             }
-            "LeaderChanged" => {
-                let (old, new, term) = body.deserialize().ok()?;
-                Some(Signal::Leader { old, new, term })
-            }
-            _ => None,
+            _ => timeout,
         }
     }
-}
 
-impl From<zbus::Error> for ClientError {
-    fn from(error: zbus::Error) -> ClientError {
-        match error {
-            zbus::Error::MethodError(name, message, _) => ClientError::Refused {
-                name: name.rsplit('.').next().unwrap_or(&name).to_owned(),
-                message: message.unwrap_or_else(|| name.to_string()),
-            },
-            zbus::Error::FDO(error) => ClientError::Refused {
-                name: zbus::DBusError::name(&*error).to_string(),
-                message: error.to_string(),
-            },
-            _ => ClientError::Closed,
+    fn message<B>(
+        &self,
+        path: &str,
+        interface: &str,
+        method: &'static str,
+        changes: bool,
+        body: &B,
+    ) -> Result<Message, ClientError>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
+        let mut message = Message::method_call(path, method).interface(interface);
+        if let Target::Bus { name, interactive } = &self.target {
+            message = message.destination(name.as_str());
+            if *interactive && changes {
+                message = message.with_flags(Flags::ALLOW_INTERACTIVE_AUTH);
+            }
         }
+        message.build(body).map_err(ClientError::from)
+    }
+
+    async fn send(
+        &self,
+        call: &'static str,
+        message: Message,
+        timeout: Duration,
+    ) -> Result<Message, ClientError> {
+        let mut stream = MessageStream::from(&self.connection);
+        let serial = Some(message.primary_header().serial_num());
+        let answered = async {
+            self.connection.send(&message).await?;
+            loop {
+                let reply = next(&mut stream).await.ok_or(ClientError::Closed)?;
+                if reply.header().reply_serial() == serial {
+                    return match reply.message_type() {
+                        Type::Error => Err(zbus::Error::from(reply).into()),
+                        _ => Ok(reply),
+                    };
+                }
+            }
+        };
+        within(call, timeout, answered).await?
     }
 }
 
@@ -270,7 +314,15 @@ async fn within<F: Future>(
     tokio::time::timeout(timeout, future).await.map_err(timed_out)
 }
 
-fn text(call: &'static str, reply: &Message) -> Result<String, ClientError> {
+/// The next message, or `None` when the connection is closed.
+async fn next(stream: &mut MessageStream) -> Option<Message> {
+    std::future::poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await?.ok()
+}
+
+fn read<T>(call: &'static str, reply: &Message) -> Result<T, ClientError>
+where
+    T: serde::de::DeserializeOwned + zbus::Type,
+{
     let problem =
         |error: zbus::Error| ClientError::NotUnderstood { call, problem: error.to_string() };
     reply.body().deserialize().map_err(problem)
@@ -282,5 +334,14 @@ fn parse<T: serde::de::DeserializeOwned>(
 ) -> Result<T, ClientError> {
     let problem =
         |error: serde_json::Error| ClientError::NotUnderstood { call, problem: error.to_string() };
-    serde_json::from_str(&text(call, reply)?).map_err(problem)
+    serde_json::from_str(&read::<String>(call, reply)?).map_err(problem)
 }
+
+/// What the names of agents on the system bus begin with; the node's name follows.
+pub const BUS_NAME_PREFIX: &str = "org.raftctl.Agent1";
+
+const PROPERTIES_INTERFACE: &str = "org.freedesktop.DBus.Properties";
+
+/// org.freedesktop.LogControl1(5).
+const LOG_INTERFACE: &str = "org.freedesktop.LogControl1";
+const LOG_PATH: &str = "/org/freedesktop/LogControl1";

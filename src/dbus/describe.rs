@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::core::{Index, Term};
-use crate::node::status::{HostStatus, LastFence, MemberStatus, NodeStatus};
+use crate::node::status::{HostStatus, LastFence, MemberStatus, NodeStatus, UnitStatus};
 
 /// What a node says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,24 @@ pub struct Describe {
     /// What an operator should put right on that host.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Whether the cluster is paused: what is active stays, nothing becomes active.
+    #[serde(default)]
+    pub paused: bool,
+    /// Whether an operator has taken this host out of service.
+    #[serde(default)]
+    pub maintenance: bool,
+    /// Whether this host may be active, as far as itself is concerned.
+    #[serde(default = "yes")]
+    pub eligible: bool,
+    /// Why it may not be, as phrases.
+    #[serde(default)]
+    pub ineligible: Vec<String>,
+    /// Until when failures of its units keep it from being active, in microseconds since 1970.
+    #[serde(default)]
+    pub held_down_until_usec: Option<u64>,
+    /// The units that join a target of this node, sorted by name.
+    #[serde(default)]
+    pub units: Vec<DescribeUnit>,
     /// Current term.
     pub term: Term,
     /// Token of the activation in force, of whichever node.
@@ -76,6 +94,20 @@ pub struct DescribeFence {
     pub why: String,
 }
 
+/// One unit that joins a target of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribeUnit {
+    /// Name of the unit.
+    pub name: String,
+    /// Whose target it joins: `leader` or `follower`.
+    pub on: String,
+    /// `ActiveState` of the service manager.
+    pub state: String,
+    /// Failures that count.
+    #[serde(default)]
+    pub failures: u32,
+}
+
 /// One member as the describing node sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribeMember {
@@ -92,6 +124,12 @@ pub struct DescribeMember {
     /// On the leader: last log index known to be replicated there.
     #[serde(default)]
     pub matched: Option<Index>,
+    /// Whether it may be active, as it says itself; null where that is not known.
+    #[serde(default)]
+    pub eligible: Option<bool>,
+    /// How much it should be preferred, as it says itself; null where that is not known.
+    #[serde(default)]
+    pub priority: Option<u32>,
 }
 
 /// One element of the array of `DescribeCluster()`: a member and its own view of itself.
@@ -128,6 +166,12 @@ impl Describe {
             fence_armed: host.fence_armed.as_str().to_owned(),
             last_fence: host.last_fence.as_ref().map(DescribeFence::from),
             warnings: host.warnings.clone(),
+            paused: status.paused,
+            maintenance: host.maintenance,
+            eligible: host.ineligible.is_empty(),
+            ineligible: host.ineligible.clone(),
+            held_down_until_usec: host.held_down_until_usec,
+            units: host.units.iter().map(DescribeUnit::from).collect(),
             term: status.term,
             token: status.token.map(|token| token.0),
             leader: leader.map(|m| m.name.to_string()),
@@ -166,8 +210,23 @@ impl From<&MemberStatus> for DescribeMember {
             kind: member.kind.as_str().to_owned(),
             connected: member.connected,
             matched: member.matched,
+            eligible: member.eligible,
+            priority: member.priority,
         }
     }
+}
+
+impl From<&UnitStatus> for DescribeUnit {
+    fn from(unit: &UnitStatus) -> DescribeUnit {
+        let UnitStatus { name, on_leader, state, failures } = unit.clone();
+        let on = if on_leader { "leader" } else { "follower" };
+        DescribeUnit { name, on: on.to_owned(), state, failures }
+    }
+}
+
+/// An agent that does not tell is one that is never ineligible.
+fn yes() -> bool {
+    true
 }
 
 impl PeerView {
@@ -198,6 +257,7 @@ mod tests {
             "term":7,"a_key_of_the_future":{"deep":[1,2]}}"#;
         let describe = Describe::from_json(text).unwrap();
         assert_eq!((describe.name.as_str(), describe.term, describe.token), ("n1", 7, None));
+        assert!(describe.eligible && !describe.paused, "as an agent that knows neither");
     }
 
     #[test]

@@ -1,47 +1,35 @@
 //! The object `/org/raftctl/Agent1` with the interface `org.raftctl.Agent1.Node`.
 //!
 //! One instance for each connection: messages on a peer-to-peer connection carry no sender, so
-//! the object itself knows who is at the other end ([`PeerCreds`]). The committed form of the
-//! interface is `dbus/org.raftctl.Agent1.Node.xml`; a test compares. Who may connect at all is
-//! decided by [`super::private`].
+//! the object itself knows who is at the other end. Who may do what is decided by
+//! [`super::access`]. The committed form of the interface is `dbus/org.raftctl.Agent1.Node.xml`; a
+//! test compares.
 
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
+use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 
+use super::access::{Access, Action, Caller};
 use super::describe::{Describe, PeerView};
-use super::error::Error;
+use super::error::{Error, Failure};
+use super::properties::{Announced, FenceTuple, MemberTuple};
 use crate::core::NodeName;
 use crate::limits;
 use crate::node::handle::{NodeHandle, RemoteStatusError};
-use crate::node::status::{HostStatus, MemberStatus, NodeStatus};
-
-/// Who is at the other end of a connection (unix(7), `SO_PEERCRED`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerCreds {
-    /// Effective user id at the time of connect.
-    pub uid: u32,
-    /// Process id; `None` where the kernel does not tell, for example from another pid namespace.
-    pub pid: Option<i32>,
-}
-
-/// A member as the property `Members` shows it: number, name, address, kind, connected.
-pub type MemberTuple = (u64, String, String, String, bool);
-
-/// A fence as the property `LastFence` shows it: when in microseconds since 1970, what, why.
-pub type FenceTuple = (u64, String, String);
+use crate::node::status::{MemberStatus, NodeStatus};
 
 /// The root object as one connection sees it.
-pub struct NodeObject {
+pub(super) struct NodeObject {
     handle: NodeHandle,
-    peer: PeerCreds,
+    access: Access,
 }
 
 impl NodeObject {
-    /// The object for the client `peer`.
-    pub fn new(handle: NodeHandle, peer: PeerCreds) -> NodeObject {
-        NodeObject { handle, peer }
+    /// The object for callers as `access` lets them in.
+    pub(super) fn new(handle: NodeHandle, access: Access) -> NodeObject {
+        NodeObject { handle, access }
     }
 
     /// What the member says about itself, this node included; its text when it is well formed.
@@ -92,31 +80,45 @@ impl NodeObject {
     /// The state of member `node` as it tells it itself, as JSON, within
     /// [`limits::REMOTE_STATUS_TIMEOUT`].
     #[zbus(out_args("json"))]
-    async fn describe_peer(&self, node: &str) -> Result<String, Error> {
+    async fn describe_peer(
+        &self,
+        node: &str,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Failure> {
         let name = parse_node("node", node)?;
+        let _caller = self.access.to_ask(&header).await?;
         Ok(NodeObject::describe_member(&self.handle, name).await?.to_json())
     }
 
     /// The state of every member as it tells it itself, as a JSON array of [`PeerView`] in the
     /// order of their numbers. All are asked at once, each with the deadline of `DescribePeer`.
     #[zbus(out_args("json"))]
-    async fn describe_cluster(&self) -> String {
+    async fn describe_cluster(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Failure> {
+        let _caller = self.access.to_ask(&header).await?;
         let mut asked = JoinSet::new();
         for member in self.status().members.iter().take(limits::MEMBERS_MAX) {
             asked.spawn(NodeObject::view_of(self.handle.clone(), member.clone()));
         }
         let mut views = asked.join_all().await;
         views.sort_by_key(|view| view.id);
-        serde_json::to_string(&views).expect("a description has only string keys")
+        Ok(serde_json::to_string(&views).expect("a description has only string keys"))
     }
 
     /// Hands leadership to `node`, or to the best follower if it is empty; returns who leads then,
     /// which may take as long as the members of the active node take to stop. It goes on when the
     /// caller goes away.
     #[zbus(out_args("leader"))]
-    async fn transfer_leadership(&self, node: &str) -> Result<String, Error> {
+    async fn transfer_leadership(
+        &self,
+        node: &str,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Failure> {
         let to = if node.is_empty() { None } else { Some(parse_node("node", node)?) };
-        let PeerCreds { uid, pid } = self.peer;
+        let caller = self.access.to_change(Action::Transfer, &header).await?;
+        let Caller { uid, pid, .. } = caller;
         tracing::info!(uid, pid, to = node, "transfer of leadership requested");
         Ok(self.handle.transfer(to).await?.to_string())
     }
@@ -124,17 +126,60 @@ impl NodeObject {
     /// Declares the activation in force over, without proof that its host has stopped; returns its
     /// token. An operator who says `force` takes the responsibility.
     #[zbus(out_args("token"))]
-    async fn takeover(&self, force: bool) -> Result<u64, Error> {
+    async fn takeover(
+        &self,
+        force: bool,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<u64, Failure> {
         if !force {
-            return Err(Error::ForceRequired(FORCE_REQUIRED.to_owned()));
+            return Err(Error::ForceRequired(FORCE_REQUIRED.to_owned()).into());
         }
-        let PeerCreds { uid, pid } = self.peer;
+        let caller = self.access.to_change(Action::Takeover, &header).await?;
+        let Caller { uid, pid, .. } = caller;
         let result = self.handle.takeover().await;
         match &result {
             Ok(token) => tracing::warn!(uid, pid, token = token.0, "taken over by force"),
             Err(error) => tracing::info!(uid, pid, "forced takeover refused: {error}"),
         }
         Ok(result?.0)
+    }
+
+    /// Takes this host out of service, or puts it back; kept across restarts. What it runs as the
+    /// active one is handed over after the answer.
+    async fn set_maintenance(
+        &self,
+        on: bool,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Failure> {
+        let caller = self.access.to_change(Action::Maintenance, &header).await?;
+        let Caller { uid, pid, .. } = caller;
+        tracing::info!(uid, pid, on, "maintenance requested");
+        Ok(self.handle.maintenance(on).await?)
+    }
+
+    /// Forgets the failures of units of this host, and ends a hold-down.
+    async fn clear_failures(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Failure> {
+        let caller = self.access.to_change(Action::Clear, &header).await?;
+        let Caller { uid, pid, .. } = caller;
+        tracing::info!(uid, pid, "clearing of failures requested");
+        Ok(self.handle.clear_failures().await?)
+    }
+
+    /// Pauses the cluster: what is active stays so, unguarded, and nothing becomes active.
+    async fn pause(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Failure> {
+        let caller = self.access.to_change(Action::Pause, &header).await?;
+        let Caller { uid, pid, .. } = caller;
+        tracing::info!(uid, pid, "pause of the cluster requested");
+        Ok(self.handle.pause(true, false).await?)
+    }
+
+    /// Lets the cluster go on, once the active node is guarded again. With `force` without asking
+    /// it: an operator who says so takes the responsibility.
+    async fn resume(&self, force: bool, #[zbus(header)] header: Header<'_>) -> Result<(), Failure> {
+        let caller = self.access.to_change(Action::Pause, &header).await?;
+        let Caller { uid, pid, .. } = caller;
+        tracing::info!(uid, pid, force, "end of the pause requested");
+        Ok(self.handle.pause(false, force).await?)
     }
 
     /// This node's name.
@@ -216,6 +261,37 @@ impl NodeObject {
         self.announced().members
     }
 
+    /// Whether the cluster is paused: what is active stays, nothing becomes active.
+    #[zbus(property)]
+    fn paused(&self) -> bool {
+        self.status().paused
+    }
+
+    /// Whether an operator has taken this host out of service.
+    #[zbus(property)]
+    fn maintenance(&self) -> bool {
+        self.handle.host().maintenance
+    }
+
+    /// Whether this host may be active, as far as itself is concerned.
+    #[zbus(property)]
+    fn eligible(&self) -> bool {
+        self.announced().ineligible.is_empty()
+    }
+
+    /// Why it may not be, as phrases; empty if it may.
+    #[zbus(property)]
+    fn ineligible_reasons(&self) -> Vec<String> {
+        self.announced().ineligible
+    }
+
+    /// Until when failures of its units keep this host from being active, in microseconds since
+    /// 1970; 0 if they do not.
+    #[zbus(property)]
+    fn held_down_until(&self) -> u64 {
+        self.announced().held_down_until
+    }
+
     /// Commit index; changes too often to be announced.
     #[zbus(property(emits_changed_signal = "false"))]
     fn commit_index(&self) -> u64 {
@@ -248,46 +324,41 @@ impl NodeObject {
         new: &str,
         term: u64,
     ) -> zbus::Result<()>;
-}
 
-/// The properties whose changes are announced, as the bus shows them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Announced {
-    pub(super) cluster_id: String,
-    pub(super) role: String,
-    pub(super) active: bool,
-    pub(super) fence_armed: String,
-    pub(super) last_fence: FenceTuple,
-    pub(super) term: u64,
-    pub(super) token: u64,
-    pub(super) leader: String,
-    pub(super) leader_address: String,
-    pub(super) members: Vec<MemberTuple>,
-}
+    /// Whether this node hears a quorum changed.
+    #[zbus(signal, name = "QuorumChanged")]
+    pub async fn signal_quorum(
+        emitter: &SignalEmitter<'_>,
+        has: bool,
+        term: u64,
+    ) -> zbus::Result<()>;
 
-impl Announced {
-    pub(super) fn new(status: &NodeStatus, host: &HostStatus) -> Announced {
-        let leader = status.leader_member();
-        let member = |m: &MemberStatus| {
-            let kind = m.kind.as_str().to_owned();
-            (m.id.0, m.name.to_string(), m.address.to_string(), kind, m.connected)
-        };
-        Announced {
-            cluster_id: status.cluster_id.map_or(String::new(), |id| id.to_string()),
-            role: status.role.as_str().to_owned(),
-            active: status.active,
-            fence_armed: host.fence_armed.as_str().to_owned(),
-            last_fence: host
-                .last_fence
-                .clone()
-                .map_or_else(FenceTuple::default, |fence| (fence.when_usec, fence.what, fence.why)),
-            term: status.term,
-            token: status.token.map_or(0, |token| token.0),
-            leader: leader.map_or(String::new(), |m| m.name.to_string()),
-            leader_address: leader.map_or(String::new(), |m| m.address.to_string()),
-            members: status.members.iter().map(member).collect(),
-        }
-    }
+    /// The cluster was paused, or goes on.
+    #[zbus(signal, name = "PausedChanged")]
+    pub async fn signal_paused(
+        emitter: &SignalEmitter<'_>,
+        paused: bool,
+        term: u64,
+    ) -> zbus::Result<()>;
+
+    /// A unit that joins a target of this node is in another state, or began to join, or joins no
+    /// longer, which is the empty state.
+    #[zbus(signal, name = "MemberUnitChanged")]
+    pub async fn signal_unit(
+        emitter: &SignalEmitter<'_>,
+        unit: &str,
+        state: &str,
+    ) -> zbus::Result<()>;
+
+    /// Something had to be ended by force on this host: when in microseconds since 1970, what was
+    /// done, and why.
+    #[zbus(signal, name = "Fenced")]
+    pub async fn signal_fenced(
+        emitter: &SignalEmitter<'_>,
+        when: u64,
+        what: &str,
+        why: &str,
+    ) -> zbus::Result<()>;
 }
 
 /// What a caller without force is told.

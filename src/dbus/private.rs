@@ -1,9 +1,10 @@
 //! The private bus: the objects of the agent, served peer to peer on a Unix socket.
 //!
-//! Guarantees that only root and the agent's own user get in (`SO_PEERCRED`, and the mode of the
-//! socket before that), that there are at most `limits::DBUS_CONNECTIONS_MAX` connections, each
-//! with bounded memory, and that no client can disturb another or the agent. Works on a
-//! current-thread runtime and does nothing while nobody asks and nothing changes.
+//! Guarantees that only root, the agent's own user and the members of one group get in
+//! ([`super::peer`], and the mode of the socket before that), that there are at most
+//! `limits::DBUS_CONNECTIONS_MAX` connections, each with bounded memory, and that no client can
+//! disturb another or the agent. Works on a current-thread runtime and does nothing while nobody
+//! asks and nothing changes.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -14,15 +15,14 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use zbus::object_server::SignalEmitter;
 use zbus::{Guid, connection};
 
-use super::announce::Announcer;
-use super::node::{NodeObject, PeerCreds};
-use super::socket::BoundedSocket;
-use super::{ROOT_PATH, auth};
+use super::access::Access;
+use super::auth;
+use super::objects::{self, Served};
+use super::peer::{self, PeerCreds};
+use super::socket::{BoundedSocket, Bounds};
 use crate::limits;
-use crate::node::handle::NodeHandle;
 
 /// Name of the socket in the runtime directory.
 pub const SOCKET_NAME: &str = "bus";
@@ -60,6 +60,7 @@ pub enum BindError {
 pub struct Listener {
     listener: StdListener,
     path: PathBuf,
+    group: Option<u32>,
 }
 
 impl Drop for Listener {
@@ -70,11 +71,15 @@ impl Drop for Listener {
 }
 
 /// Binds the socket at `path`, mode 0660. Replaces a socket on which nobody listens any more.
-pub fn bind(path: &Path) -> Result<Listener, BindError> {
+/// Members of `group` may come in, see [`peer::administrators`].
+pub fn bind(path: &Path, group: Option<u32>) -> Result<Listener, BindError> {
     let io = |what, source| BindError::Io { what, path: path.to_owned(), source };
     remove_stale(path)?;
     let listener = StdListener::bind(path).map_err(|error| io("bind", error))?;
-    let listener = Listener { listener, path: path.to_owned() };
+    let listener = Listener { listener, path: path.to_owned(), group };
+    if let Some(group) = group {
+        peer::give_to(path, group).map_err(|error| io("set the group of", error))?;
+    }
     let mode = std::fs::Permissions::from_mode(0o660);
     std::fs::set_permissions(path, mode).map_err(|error| io("set the mode of", error))?;
     listener.listener.set_nonblocking(true).map_err(|error| io("prepare", error))?;
@@ -101,10 +106,10 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// Serves `handle` on `listener`, until this future is dropped: then all connections are closed.
+/// Serves `served` on `listener`, until this future is dropped: then all connections are closed.
 ///
 /// Fails only if the listener cannot be given to the runtime.
-pub async fn serve(listener: Listener, handle: NodeHandle) -> io::Result<()> {
+pub async fn serve(listener: Listener, served: Served) -> io::Result<()> {
     let socket = UnixListener::from_std(listener.listener.try_clone()?)?;
     let guid = Guid::generate();
     let mut connections = JoinSet::new();
@@ -112,9 +117,9 @@ pub async fn serve(listener: Listener, handle: NodeHandle) -> io::Result<()> {
     loop {
         tokio::select! {
             accepted = socket.accept() => match accepted {
-                Ok((stream, _)) => match admit(&stream, connections.len()) {
+                Ok((stream, _)) => match admit(&stream, listener.group, connections.len()) {
                     Ok(peer) => {
-                        let serving = serve_connection(stream, peer, guid.clone(), handle.clone());
+                        let serving = serve_connection(stream, peer, guid.clone(), served.clone());
                         connections.spawn(serving);
                     }
                     Err(reason) => refusals.note(&reason),
@@ -134,16 +139,12 @@ pub async fn serve(listener: Listener, handle: NodeHandle) -> io::Result<()> {
 }
 
 /// Who is there, if they may come in.
-fn admit(stream: &UnixStream, connections: usize) -> Result<PeerCreds, String> {
-    let creds = stream.peer_cred().map_err(|error| format!("credentials unknown: {error}"))?;
-    let (uid, own) = (creds.uid(), nix::unistd::geteuid().as_raw());
-    if uid != 0 && uid != own {
-        return Err(format!("user {uid} is neither root nor user {own}"));
-    }
+fn admit(stream: &UnixStream, group: Option<u32>, connections: usize) -> Result<PeerCreds, String> {
+    let peer = peer::admit(stream, group)?;
     if connections >= limits::DBUS_CONNECTIONS_MAX {
         return Err(format!("already {connections} connections"));
     }
-    Ok(PeerCreds { uid, pid: creds.pid() })
+    Ok(peer)
 }
 
 /// One connection from authentication to its end. The error is a reason worth logging.
@@ -151,7 +152,7 @@ async fn serve_connection(
     mut stream: UnixStream,
     peer: PeerCreds,
     guid: Guid<'static>,
-    handle: NodeHandle,
+    served: Served,
 ) -> Result<(), String> {
     let authenticated = auth::authenticate(&mut stream, peer.uid, &guid);
     let early = match tokio::time::timeout(limits::DBUS_AUTH_TIMEOUT, authenticated).await {
@@ -161,18 +162,13 @@ async fn serve_connection(
         Ok(Err(error)) => return Err(error.to_string()),
         Err(_) => return Err("no authentication in time".to_owned()),
     };
-    let announcer = Announcer::new(&handle);
-    let connection =
-        connection::Builder::authenticated_socket(BoundedSocket::new(stream, early), guid)
-            .p2p()
-            .serve_at(ROOT_PATH, NodeObject::new(handle, peer))
-            .build()
-            .await
-            .map_err(|error| format!("cannot serve a client: {error}"))?;
-    let emitter = SignalEmitter::new(&connection, ROOT_PATH).expect("the root path is valid");
+    let socket = BoundedSocket::new(stream, early, Bounds::PRIVATE);
+    let builder = connection::Builder::authenticated_socket(socket, guid).p2p();
+    let built = objects::build(builder, served, Access::Peer(peer)).await;
+    let (connection, announcer) = built.map_err(|e| format!("cannot serve a client: {e}"))?;
     // The connection may outlive the node's announcements: calls are answered with `Stopping`.
     let announce = async {
-        let _ = announcer.run(emitter).await;
+        let _ = announcer.run(&connection).await;
         std::future::pending::<()>().await;
     };
     tokio::select! {

@@ -1,12 +1,12 @@
-//! The socket under a connection of the private bus: what zbus 6.2.1 leaves unbounded is bounded
-//! here.
+//! The socket under a connection that serves: what zbus 6.2.1 leaves unbounded is bounded here.
 //!
 //! zbus starts a task for each method call and accepts messages of 128 MiB. Here a message above
-//! `limits::DBUS_MESSAGE_MAX_BYTES` ends the connection before anything is allocated; the next
-//! call is not read before one of `limits::DBUS_CALLS_PER_CONNECTION_MAX` is answered, so that
-//! the rest waits in the kernel's buffer and finally in the client; and a client that does not
-//! read is let go after `limits::DBUS_WRITE_TIMEOUT`. Descriptors that a client attaches are
-//! closed by the kernel, because they are never received.
+//! `limits::DBUS_MESSAGE_MAX_BYTES` is not even allocated: it ends a client's own connection, and
+//! is thrown away on the one that all clients of the system bus share. The next call is not read
+//! before one of [`Bounds::calls`] is answered, so that the rest waits in the kernel's buffer and
+//! finally in the client or the bus; and who does not read is let go after
+//! `limits::DBUS_WRITE_TIMEOUT`. Descriptors that a client attaches are closed by the kernel,
+//! because they are never received.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,17 +24,46 @@ use zbus::message::Type;
 
 use crate::limits;
 
-/// An authenticated stream, with the bytes that were already read from it.
+/// What one connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Calls that run at once.
+    calls: usize,
+    /// What becomes of a message that is too long.
+    too_long: TooLong,
+}
+
+impl Bounds {
+    /// For a client of the private socket.
+    pub(super) const PRIVATE: Bounds =
+        Bounds { calls: limits::DBUS_CALLS_PER_CONNECTION_MAX, too_long: TooLong::Close };
+
+    /// For all clients of the system bus together.
+    pub(super) const SYSTEM: Bounds =
+        Bounds { calls: limits::SYSTEM_BUS_CALLS_MAX, too_long: TooLong::Skip };
+}
+
+/// What becomes of a message that is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TooLong {
+    /// It ends the connection of the client that sent it.
+    Close,
+    /// It is read and thrown away, unanswered.
+    Skip,
+}
+
+/// A stream, with the bytes that were already read from it.
 #[derive(Debug)]
 pub(super) struct BoundedSocket {
     stream: UnixStream,
     early: Vec<u8>,
+    bounds: Bounds,
 }
 
 impl BoundedSocket {
     /// A socket over `stream`, whose first bytes are `early`.
-    pub(super) fn new(stream: UnixStream, early: Vec<u8>) -> BoundedSocket {
-        BoundedSocket { stream, early }
+    pub(super) fn new(stream: UnixStream, early: Vec<u8>, bounds: Bounds) -> BoundedSocket {
+        BoundedSocket { stream, early, bounds }
     }
 }
 
@@ -45,11 +74,15 @@ impl Socket for BoundedSocket {
     fn split(self) -> Split<Reader, Writer> {
         let (read, write) = self.stream.into_split();
         let calls = Arc::new(Calls {
-            free: Semaphore::new(limits::DBUS_CALLS_PER_CONNECTION_MAX),
+            free: Semaphore::new(self.bounds.calls),
             without_reply: Mutex::new(VecDeque::new()),
         });
         let bytes = Bytes { stream: read, early: self.early };
-        Split::new(Reader { bytes, calls: calls.clone() }, Writer { stream: write, calls })
+        let too_long = self.bounds.too_long;
+        Split::new(
+            Reader { bytes, calls: calls.clone(), too_long },
+            Writer { stream: write, calls },
+        )
     }
 }
 
@@ -57,12 +90,15 @@ impl Socket for BoundedSocket {
 #[derive(Debug)]
 struct Calls {
     free: Semaphore,
-    /// Serials of running calls that want no reply.
-    without_reply: Mutex<VecDeque<u32>>,
+    /// Running calls that want no reply.
+    without_reply: Mutex<VecDeque<CallId>>,
 }
 
+/// Who called, on a bus, and the serial of the call: each caller counts for himself.
+type CallId = (Option<String>, u32);
+
 impl Calls {
-    fn quiet(&self) -> std::sync::MutexGuard<'_, VecDeque<u32>> {
+    fn quiet(&self) -> std::sync::MutexGuard<'_, VecDeque<CallId>> {
         self.without_reply.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -72,30 +108,66 @@ impl Calls {
 pub(super) struct Reader {
     bytes: Bytes,
     calls: Arc<Calls>,
+    too_long: TooLong,
+}
+
+impl Reader {
+    /// The start of the next message that is not too long, left in `received`.
+    async fn next_header(&mut self, received: &mut Vec<u8>) -> zbus::Result<PrimaryHeader> {
+        loop {
+            while received.len() < PRIMARY_HEADER_BYTES {
+                let mut chunk = [0; PRIMARY_HEADER_BYTES];
+                let room = PRIMARY_HEADER_BYTES - received.len();
+                let (read, _) = self.bytes.recvmsg(&mut chunk[..room]).await?;
+                if read == 0 {
+                    return Err(gone().into());
+                }
+                received.extend_from_slice(&chunk[..read]);
+            }
+            let header = PrimaryHeader::read(received);
+            if header.total_bytes <= limits::DBUS_MESSAGE_MAX_BYTES as u64 {
+                return Ok(header);
+            }
+            if self.too_long == TooLong::Close {
+                return Err(zbus::Error::ExcessData);
+            }
+            self.skip(received, header.total_bytes).await?;
+        }
+    }
+
+    /// Throws the next `count` bytes away.
+    async fn skip(&mut self, received: &mut Vec<u8>, count: u64) -> zbus::Result<()> {
+        let mut left = count - received.len().min(count as usize) as u64;
+        received.drain(..received.len().min(count as usize));
+        let mut chunk = [0; 4096];
+        while left > 0 {
+            let room = left.min(chunk.len() as u64) as usize;
+            let (read, _) = self.bytes.recvmsg(&mut chunk[..room]).await?;
+            if read == 0 {
+                return Err(gone().into());
+            }
+            left -= read as u64;
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl ReadHalf for Reader {
+    /// Bytes of the handshake, where it is not ours.
+    async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        self.bytes.recvmsg(buffer).await
+    }
+
     async fn receive_message(
         &mut self,
         seq: u64,
         already_received_bytes: &mut Vec<u8>,
         already_received_fds: &mut Vec<OwnedFd>,
     ) -> zbus::Result<Message> {
-        let permit = self.calls.free.acquire().await.map_err(|_| gone())?;
-        while already_received_bytes.len() < PRIMARY_HEADER_BYTES {
-            let mut chunk = [0; PRIMARY_HEADER_BYTES];
-            let room = PRIMARY_HEADER_BYTES - already_received_bytes.len();
-            let (read, _) = self.bytes.recvmsg(&mut chunk[..room]).await?;
-            if read == 0 {
-                return Err(gone().into());
-            }
-            already_received_bytes.extend_from_slice(&chunk[..read]);
-        }
-        let header = PrimaryHeader::read(already_received_bytes);
-        if header.total_bytes > limits::DBUS_MESSAGE_MAX_BYTES as u64 {
-            return Err(zbus::Error::ExcessData);
-        }
+        let calls = Arc::clone(&self.calls);
+        let permit = calls.free.acquire().await.map_err(|_| gone())?;
+        let header = self.next_header(already_received_bytes).await?;
         // zbus replies to some of the calls that want no reply, not to all. Here each gets one,
         // which the writer keeps to itself, so that every call is counted to its end.
         already_received_bytes[2] &= !NO_REPLY_EXPECTED;
@@ -105,7 +177,9 @@ impl ReadHalf for Reader {
             // Given back by the writer, when the reply goes out.
             permit.forget();
             if header.no_reply {
-                self.calls.quiet().push_back(message.primary_header().serial_num().get());
+                let sender = message.header().sender().map(ToString::to_string);
+                let serial = message.primary_header().serial_num().get();
+                self.calls.quiet().push_back((sender, serial));
             }
         }
         Ok(message)
@@ -145,9 +219,12 @@ impl WriteHalf for Writer {
         let mut wanted = true;
         if matches!(message.message_type(), Type::MethodReturn | Type::Error) {
             self.calls.free.add_permits(1);
-            let serial = message.header().reply_serial().map(|serial| serial.get());
+            let header = message.header();
+            let to = header.destination().map(|name| name.as_str());
+            let serial = header.reply_serial().map(|serial| serial.get());
+            let is_this = |(sender, of): &CallId| sender.as_deref() == to && Some(*of) == serial;
             let mut quiet = self.calls.quiet();
-            if let Some(at) = quiet.iter().position(|quiet| Some(*quiet) == serial) {
+            if let Some(at) = quiet.iter().position(is_this) {
                 quiet.remove(at);
                 wanted = false;
             }

@@ -96,11 +96,15 @@ pub fn parse(bytes: &[u8], expected: Expected) -> Result<Payload, EventFileError
         EventFileError::Form { why: why.escape_debug().to_string() }
     })?;
     let event = expected.event.as_str();
-    let is_role = |text: &str| text != "change" && text.parse::<EventName>().is_ok();
-    // A `change` script runs for the events of all roles, every other one for that of its name.
+    let is_role = |text: &str| {
+        text.parse().is_ok_and(|name: EventName| name.is_of_role() && name != EventName::Change)
+    };
+    // A `change` script runs for the events of all roles, another one of a role for that of its
+    // name; the further events happen in any role, also before the first.
     let role_fits = |text: &str| match expected.event {
         EventName::Change => is_role(text),
-        _ => text == event,
+        of_role if of_role.is_of_role() => text == event,
+        _ => text == "starting" || is_role(text),
     };
     let is_same = |field, value, wanted: &str| {
         check(field, value, |value| value == wanted, || format!("{wanted:?}"))

@@ -1,4 +1,5 @@
-//! Event scripts: programs of the user, run when the role of this node changes.
+//! Event scripts: programs of the user, run when the role of this node changes, and when something
+//! else happens that an operator wants to hear of (`further.rs`).
 //!
 //! Owns a thread of its own on which scripts are started, fed, watched and, if they take too long,
 //! ended: as children of the agent ([`Backend::Process`]), or as root by the service manager
@@ -18,6 +19,7 @@
 
 mod error;
 pub mod event_file;
+mod further;
 mod group;
 mod output;
 mod patience;
@@ -43,6 +45,7 @@ pub use error::{ScriptError, StartError};
 pub use status::{Finished, Outcome, Running, ScriptsStatus};
 
 use crate::limits;
+use further::Further;
 use patience::{Orders, Stop};
 use queue::Queue;
 use unit::UnitRunner;
@@ -114,6 +117,7 @@ pub struct Scripts {
     status: watch::Receiver<ScriptsStatus>,
     over: watch::Receiver<u64>,
     runner: Mutex<State>,
+    further: Mutex<Further>,
 }
 
 /// Whether there is a thread.
@@ -135,7 +139,7 @@ struct Runner {
 #[derive(Debug)]
 struct Shared {
     /// What to run from the next event on.
-    config: Mutex<Arc<ScriptsConfig>>,
+    config: Arc<Mutex<Arc<ScriptsConfig>>>,
     queue: Mutex<Queue>,
     /// The queue has something to take, or the runner shall stop.
     wake: Notify,
@@ -143,6 +147,8 @@ struct Shared {
     orders: watch::Sender<Orders>,
     /// Up to which number consequences are over.
     over: watch::Sender<u64>,
+    /// Nothing runs or waits.
+    idle: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -152,6 +158,8 @@ impl Shared {
         let changed = change(&mut queue);
         let over = queue.over();
         self.over.send_if_modified(|known| over > std::mem::replace(known, over.max(*known)));
+        let is_idle = queue.is_idle();
+        self.idle.send_if_modified(|known| std::mem::replace(known, is_idle) != is_idle);
         let is_due = queue.demotion_is_due();
         self.orders.send_if_modified(|orders| {
             let differs = orders.demotion.is_some() != is_due;
@@ -174,27 +182,33 @@ impl Shared {
 /// If the thread or its runtime cannot be created. A script that is missing or cannot be run is no
 /// error here; it is logged when its event happens.
 pub fn start(config: ScriptsConfig) -> Result<Scripts, StartError> {
+    let config = Arc::new(Mutex::new(Arc::new(config)));
     let shared = Arc::new(Shared {
-        config: Mutex::new(Arc::new(config)),
+        config: Arc::clone(&config),
         queue: Mutex::new(Queue::default()),
         wake: Notify::new(),
         orders: watch::Sender::new(Orders::default()),
         over: watch::Sender::new(0),
+        idle: watch::Sender::new(true),
     });
+    let further = Mutex::new(Further::new(config, shared.idle.subscribe()));
     let over = shared.over.subscribe();
     let (publish, status) = watch::channel(ScriptsStatus::default());
-    let scripts = Scripts { shared, status, over, runner: Mutex::new(State::Idle(publish)) };
+    let runner = Mutex::new(State::Idle(publish));
+    let scripts = Scripts { shared, status, over, runner, further };
     scripts.start_if_needed()?;
     Ok(scripts)
 }
 
-/// Starts the thread.
-fn spawn(shared: Arc<Shared>, publish: watch::Sender<ScriptsStatus>) -> Result<Runner, StartError> {
+/// Starts a thread that does nothing but `work`.
+fn spawn<W>(name: &str, work: W) -> Result<Runner, StartError>
+where
+    W: Future<Output = ()> + Send + 'static,
+{
     let (ready, is_ready) = mpsc::sync_channel(1);
     let (finish, done) = oneshot::channel();
-    let theirs = Arc::clone(&shared);
     let thread = std::thread::Builder::new()
-        .name("events".into())
+        .name(name.into())
         .spawn(move || {
             // Only this thread polls it: reading a script's endless output, or waiting for exec on
             // a dead network file system, must not hold up the driver.
@@ -202,7 +216,7 @@ fn spawn(shared: Arc<Shared>, publish: watch::Sender<ScriptsStatus>) -> Result<R
             match runtime {
                 Ok(runtime) => {
                     let _ = ready.send(Ok(()));
-                    runtime.block_on(runner::run(theirs, publish));
+                    runtime.block_on(work);
                     let _ = finish.send(());
                 }
                 Err(error) => {
@@ -229,6 +243,12 @@ impl Scripts {
         self.shared.wake.notify_one();
     }
 
+    /// Hands over a further event (one that is not of a role); returns at once. Its script runs
+    /// when no script of a role runs or waits, and no such script ever waits for it.
+    pub fn submit_further(&self, occurrence: Occurrence) {
+        self.further.lock().expect(NOT_POISONED).submit(occurrence);
+    }
+
     /// Runs other scripts, or the same with other limits, from the next event on. May wait for a
     /// thread to start.
     ///
@@ -242,11 +262,12 @@ impl Scripts {
     fn start_if_needed(&self) -> Result<(), StartError> {
         let mut state = self.state();
         if let State::Idle(publish) = &*state
-            && !self.shared.config().scripts.is_empty()
+            && self.shared.config().scripts.keys().any(|event| event.is_of_role())
         {
-            *state = State::Runs(spawn(Arc::clone(&self.shared), publish.clone())?);
+            let work = runner::run(Arc::clone(&self.shared), publish.clone());
+            *state = State::Runs(spawn("events", work)?);
         }
-        Ok(())
+        self.further.lock().expect(NOT_POISONED).start_if_needed()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -268,9 +289,18 @@ impl Scripts {
     /// Stops: nothing new begins except a demotion that is due. The script that runs may finish,
     /// and after it the demotion, until `deadline` from now; then the process group of what still
     /// runs is killed. If a demotion waits for the running script, that one gets half of the time.
-    /// Returns at the latest [`limits::SCRIPT_KILL_WAIT`] after the deadline.
+    /// Scripts of further events get [`limits::FURTHER_STOP`]. Returns at the latest
+    /// [`limits::SCRIPT_KILL_WAIT`] after the deadline, or after the end of that.
     pub async fn stop(self, deadline: Duration) {
         self.begin_stop(deadline);
+        let further = self.further.lock().expect(NOT_POISONED).take_runner();
+        self.stop_roles(deadline).await;
+        if let Some(further) = further {
+            further::joined(further).await;
+        }
+    }
+
+    async fn stop_roles(&self, deadline: Duration) {
         let state = std::mem::replace(&mut *self.state(), State::Stopped);
         let State::Runs(runner) = state else { return };
         let most = deadline.saturating_add(limits::SCRIPT_KILL_WAIT);
@@ -284,6 +314,8 @@ impl Scripts {
 
     fn begin_stop(&self, deadline: Duration) {
         let begun = Instant::now();
+        let further = deadline.min(limits::FURTHER_STOP);
+        self.further.lock().expect(NOT_POISONED).begin_stop(further);
         self.shared.change(Queue::stop);
         let stop = Some(Stop::new(begun, deadline));
         self.shared.orders.send_modify(|orders| orders.stop = stop);
@@ -293,9 +325,7 @@ impl Scripts {
 
 impl Drop for Scripts {
     fn drop(&mut self) {
-        if matches!(*self.state(), State::Runs(_)) {
-            self.begin_stop(Duration::ZERO);
-        }
+        self.begin_stop(Duration::ZERO);
     }
 }
 

@@ -50,9 +50,7 @@ impl Part {
         match event {
             EventName::Follower if planned => Part::Planned,
             EventName::Follower => Part::Demotion,
-            EventName::Leader | EventName::Candidate | EventName::Learner | EventName::Change => {
-                Part::Obstacle
-            }
+            _ => Part::Obstacle,
         }
     }
 }

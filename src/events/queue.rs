@@ -80,7 +80,7 @@ impl Queue {
         match told.occurrence.event {
             EventName::Leader => self.owes_demotion = true,
             EventName::Follower => self.owes_demotion = false,
-            EventName::Candidate | EventName::Learner | EventName::Change => {}
+            _ => {}
         }
         self.taken = Some(told.occurrence.event);
         self.running = Some(told.stands_for);
@@ -123,6 +123,11 @@ impl Queue {
     /// Whether [`Queue::stop`] was called.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping
+    }
+
+    /// Whether nothing waits and nothing runs.
+    pub(super) fn is_idle(&self) -> bool {
+        self.demotion.is_none() && self.latest.is_none() && self.running.is_none()
     }
 
     /// Events that were replaced or dropped.

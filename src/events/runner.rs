@@ -1,6 +1,6 @@
 //! The loop of the scripts' thread: take an event, run its scripts, say how they ended.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +13,7 @@ use super::payload::{Numbered, Payload};
 use super::process::Process;
 use super::status::{Finished, Outcome, Running, ScriptsStatus};
 use super::{Backend, EventName, ScriptError, ScriptsConfig, Shared};
+use crate::core::story::tell;
 
 /// Runs scripts until the handle says stop and nothing is due any more.
 pub(super) async fn run(shared: Arc<Shared>, status: watch::Sender<ScriptsStatus>) {
@@ -115,7 +116,11 @@ impl Runner {
                 Cause::Demotion => "a demotion is due",
                 Cause::Stop | Cause::Limit => "the agent stops",
             };
-            tracing::error!(event, %script, "no time left since {what}, not running it");
+            let (script, reason) = (script.to_string(), format!("no time is left since {what}"));
+            tell!(
+                ScriptNotRun, event = event, script = script.as_str(), reason = reason.as_str();
+                "Event script {script} was not run for {event}: {reason}."
+            );
             return left;
         }
         let sequence = told.sequence;
@@ -124,11 +129,8 @@ impl Runner {
             Ok(ended) => ended,
             Err(error) => Ended::plain(Outcome::NotStarted(Arc::new(error)), begun.elapsed()),
         };
-        let Ended { outcome, duration, output, discarded_bytes, left: behind } = ended;
+        let (finished, behind) = finish(event, script, sequence, ended);
         left.extend(behind);
-        let finished =
-            Finished { event, script, sequence, outcome, duration, output, discarded_bytes };
-        log(&finished);
         self.status.send_modify(|status| {
             status.running = None;
             status.finished += 1;
@@ -144,24 +146,13 @@ impl Runner {
         told: &Numbered,
         part: Part,
     ) -> Result<Ended, ScriptError> {
-        let payload = self.payload(event, told, part);
-        let patience = self.patience.clone();
         let sequence = told.sequence;
         let show = |pid| {
             let running = Running { event, script: script.to_owned(), sequence, pid };
             self.status.send_modify(|status| status.running = Some(running));
         };
-        match &self.config.backend {
-            Backend::Process => {
-                let process = Process::start(script, &payload)?;
-                show(Some(process.pid()));
-                Ok(process.finish(patience, part).await)
-            }
-            Backend::Unit(units) => {
-                show(None);
-                units.run(event, script, &payload, patience, part).await
-            }
-        }
+        let patience = self.patience.clone();
+        run_to_end(&self.config, patience, event, script, told, part, show).await
     }
 
     /// BEFORE the first script: ends what an earlier run of the agent may have left to the service
@@ -171,15 +162,48 @@ impl Runner {
         if std::mem::replace(&mut self.begun, true) {
             return Vec::new();
         }
-        units.clear_away().await
+        units.clear_away(EventName::is_of_role).await
     }
+}
 
-    fn payload(&self, event: EventName, told: &Numbered, part: Part) -> Payload {
-        let ScriptsConfig { cluster, node, .. } = &*self.config;
-        let now = Instant::now();
-        let rest = self.patience.deadline(now, part).saturating_duration_since(now);
-        Payload::new(told, event.as_str(), cluster, node, since_1970() + rest)
+/// Runs `script` as the configuration says, and says so to `show` when it has begun.
+pub(super) async fn run_to_end(
+    config: &ScriptsConfig,
+    patience: Patience,
+    event: EventName,
+    script: &Path,
+    told: &Numbered,
+    part: Part,
+    show: impl FnOnce(Option<u32>),
+) -> Result<Ended, ScriptError> {
+    let now = Instant::now();
+    let rest = patience.deadline(now, part).saturating_duration_since(now);
+    let (cluster, node) = (&config.cluster, &config.node);
+    let payload = Payload::new(told, event.as_str(), cluster, node, since_1970() + rest);
+    match &config.backend {
+        Backend::Process => {
+            let process = Process::start(script, &payload)?;
+            show(Some(process.pid()));
+            Ok(process.finish(patience, part).await)
+        }
+        Backend::Unit(units) => {
+            show(None);
+            units.run(event, script, &payload, patience, part).await
+        }
     }
+}
+
+/// Logs how a script ended; that, and what is left of it.
+pub(super) fn finish(
+    event: EventName,
+    script: PathBuf,
+    sequence: u64,
+    ended: Ended,
+) -> (Finished, Option<Gone>) {
+    let Ended { outcome, duration, output, discarded_bytes, left } = ended;
+    let finished = Finished { event, script, sequence, outcome, duration, output, discarded_bytes };
+    log(&finished);
+    (finished, left)
 }
 
 fn patience_of(config: &ScriptsConfig, shared: &Shared) -> Patience {
@@ -198,27 +222,46 @@ fn since_1970() -> Duration {
 
 fn log(finished: &Finished) {
     let event = finished.event.as_str();
-    let script = finished.script.display();
-    let sequence = finished.sequence;
+    let script = finished.script.display().to_string();
+    let script = script.as_str();
     if let Outcome::NotStarted(error) = &finished.outcome {
-        let cause = std::error::Error::source(error).map(|source| source.to_string());
-        tracing::error!(event, %script, sequence, %error, cause, "event script not run, ignoring");
-        return;
+        let causes = std::iter::successors(std::error::Error::source(error), |e| e.source());
+        let reason = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+        return tell!(
+            ScriptNotRun, event = event, script = script, reason = reason.as_str();
+            "No script ran for {event}, ignoring: {reason}."
+        );
     }
     let status = finished.outcome.to_string();
-    let duration_ms = u64::try_from(finished.duration.as_millis()).unwrap_or(u64::MAX);
-    // `?`: a script must not be able to forge lines of the log.
-    let output = String::from_utf8_lossy(&finished.output);
-    let discarded_bytes = finished.discarded_bytes;
+    let duration = format!("{}ms", finished.duration.as_millis());
     if finished.outcome.is_success() {
-        let message = "event script succeeded";
-        tracing::info!(
-            event, %script, sequence, status, duration_ms, ?output, discarded_bytes, message
+        let sequence = finished.sequence;
+        let text = format!("Event script {script} for {event} succeeded after {duration}.");
+        tracing::info!(event, script, duration, sequence, "{text}");
+    } else if let Outcome::TimedOut { .. } = &finished.outcome {
+        tell!(
+            ScriptTimedOut, event = event, script = script, status = status.as_str(),
+            duration = duration.as_str();
+            "Event script {script} for {event} took too long, ignoring: {status} after {duration}."
         );
     } else {
-        let message = "event script failed, ignoring";
-        tracing::warn!(
-            event, %script, sequence, status, duration_ms, ?output, discarded_bytes, message
+        tell!(
+            ScriptFailed, event = event, script = script, status = status.as_str(),
+            duration = duration.as_str();
+            "Event script {script} for {event} failed, ignoring: {status} after {duration}."
         );
     }
+    log_output(finished);
+}
+
+/// What it printed; of a unit that is in the journal already.
+fn log_output(finished: &Finished) {
+    if finished.output.is_empty() {
+        return;
+    }
+    // `?`: a script must not be able to forge lines of the log.
+    let output = String::from_utf8_lossy(&finished.output);
+    let (event, sequence) = (finished.event.as_str(), finished.sequence);
+    let discarded_bytes = finished.discarded_bytes;
+    tracing::info!(event, sequence, ?output, discarded_bytes, "event script printed");
 }

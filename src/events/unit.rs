@@ -84,12 +84,12 @@ impl UnitRunner {
         format!("raftctl-event@{}:{event}.service", self.node)
     }
 
-    /// Stops the units of all events, configured or not any more; what did not confirm its end in
-    /// time is returned.
-    pub(super) async fn clear_away(&self) -> Vec<Gone> {
+    /// Stops the units of the events that `are_ours`, configured or not any more; what did not
+    /// confirm its end in time is returned.
+    pub(super) async fn clear_away(&self, are_ours: fn(EventName) -> bool) -> Vec<Gone> {
         let mut left = Vec::new();
         let until = Instant::now() + SCRIPT_KILL_WAIT;
-        for event in EventName::ALL {
+        for event in EventName::ALL.into_iter().filter(|event| are_ours(*event)) {
             self.withdraw(event);
             let mut stopped = self.stopped(self.unit(event));
             if timeout_at(until, &mut stopped).await.is_err() {

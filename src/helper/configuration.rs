@@ -1,14 +1,17 @@
 //! What `release` and `fence` start from: the configuration of the node, the service manager, a
-//! log on standard error.
+//! log.
 
 use std::path::Path;
 
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::{Config, ConfigFile};
+use crate::config::{Config, ConfigFile, LogFormat};
 use crate::core::NodeName;
 use crate::exit::{Exit, Failure};
+use crate::log::{self, Lines, Log, Origin};
 use crate::systemd::bus::BusAddress;
 use crate::systemd::host::HostSettings;
 use crate::systemd::root_file::{self, Owner};
@@ -37,15 +40,17 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
     runtime.map_err(|error| Failure::new(Exit::Failure, format!("cannot start: {error}")))
 }
 
-/// Lines without time, which the journal has.
-pub(super) fn start_log() {
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
-    builder
-        .with_target(false)
-        .with_level(false)
-        .without_time()
-        .with_max_level(LevelFilter::INFO)
-        .init();
+/// To the journal, under the name of the agent, or lines without time.
+pub(super) fn start_log(config: &Config) -> Result<Log, Failure> {
+    let (outlet, log) = if log::stderr_is_journal() {
+        let (cluster, node) = (config.cluster.name.clone(), config.node.name.to_string());
+        let started = log::to_journal(Origin { cluster, node });
+        started.map_err(|e| Failure::new(Exit::Failure, format!("cannot start: {e}")))?
+    } else {
+        log::to_lines(Lines::stderr().plain(), LogFormat::Text)
+    };
+    tracing_subscriber::registry().with(LevelFilter::INFO).with(outlet).init();
+    Ok(log)
 }
 
 const DIRECTORY: &str = "/etc/raftctl";

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::configuration;
 use crate::config::{Config, OnDemoteTimeout};
 use crate::core::NodeName;
+use crate::core::story::tell;
 use crate::exit::{Exit, Failure};
 use crate::limits;
 use crate::storage::fence_record::{ExpectedReboot, FenceRecord, boot_id};
@@ -54,18 +55,32 @@ pub enum FenceError {
 /// Runs the verb.
 pub(super) fn run(node: &NodeName) -> Result<(), Failure> {
     let config = configuration::read(node)?;
-    configuration::start_log();
+    let _log = configuration::start_log(&config)?;
     let host = configuration::host(&config)?;
     match configuration::runtime()?.block_on(fence(&config, host)) {
         Ok(Fenced::NotWanted) => {
-            tracing::warn!("on_demote_timeout is \"none\": nothing is killed, whatever still runs");
+            not_needed("on_demote_timeout is \"none\", whatever still runs");
         }
-        Ok(Fenced::ActiveAgain) => tracing::warn!("{node} is active again: nothing is killed"),
-        Ok(Fenced::NothingLeft) => tracing::info!("nothing is left to kill"),
-        Ok(Fenced::Killed(units)) => tracing::warn!("killed and empty: {}", units.join(", ")),
-        Err(error) => return Err(Failure::new(Exit::Failure, error.to_string())),
+        Ok(Fenced::ActiveAgain) => not_needed("the node is active again"),
+        Ok(Fenced::NothingLeft) => not_needed("nothing is left"),
+        Ok(Fenced::Killed(units)) => {
+            let units = units.join(", ");
+            tell!(Fenced, units = units.as_str(); "Killed, and nothing is left of them: {units}.");
+        }
+        Err(error) => {
+            let reason = error.to_string();
+            tell!(
+                FenceFailed, reason = reason.as_str();
+                "The fence of {node} failed, something may still run: {reason}."
+            );
+            return Err(Failure::new(Exit::Failure, ""));
+        }
     }
     Ok(())
+}
+
+fn not_needed(reason: &str) {
+    tell!(FenceNotNeeded, reason = reason; "Nothing is killed: {reason}.");
 }
 
 /// Kills what is left of the activation of the node of `config`.
@@ -117,7 +132,10 @@ pub async fn fence(config: &Config, host: HostSettings) -> Result<Fenced, FenceE
 /// Says that a reboot comes: in the journal, and in a note for the agent after it. On a thread of
 /// its own, which ends with the process: a disk that hangs must not keep anything alive.
 fn note_reboot(state: &Path, when_usec: u64, why: &str) -> Receiver<()> {
-    tracing::error!("PID 1 reboots this host unless the stop ends now: {why}");
+    tell!(
+        RebootExpected, reason = why;
+        "Process 1 reboots this host unless the stop ends now: {why}."
+    );
     let (done, noted) = sync_channel(1);
     let (state, why) = (state.to_owned(), why.to_owned());
     std::thread::spawn(move || {
@@ -166,7 +184,8 @@ impl Fence {
         let new = self.left.iter().filter(|unit| !self.killed.contains(unit));
         let new: Vec<String> = new.cloned().collect();
         if !new.is_empty() {
-            tracing::warn!("killing {}: {why}", new.join(", "));
+            let units = new.join(", ");
+            tell!(Fencing, units = units.as_str(), reason = why; "Killing {units}: {why}.");
             self.killed.extend(new);
         }
         for populated in populated {

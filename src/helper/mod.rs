@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use crate::exit::{Exit, Failure};
+use crate::log;
 
 const USAGE: &str = "\
 Usage: raftctl-helper VERB ARGUMENT
@@ -81,8 +82,9 @@ fn statuses() -> String {
 }
 
 fn complain(what: &str, failure: &Failure) -> ExitCode {
+    let prefix = log::error_prefix();
     for line in failure.message.lines() {
-        let _ = writeln!(std::io::stderr(), "raftctl-helper {what}: {line}");
+        let _ = writeln!(std::io::stderr(), "{prefix}raftctl-helper {what}: {line}");
     }
     failure.exit.into()
 }

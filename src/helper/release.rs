@@ -21,6 +21,7 @@ use super::{configuration, demotion};
 use crate::config::{Config, OnDemoteTimeout};
 use crate::core::authority::FENCE_LEAD;
 use crate::core::role::EventName;
+use crate::core::story::tell;
 use crate::core::{Invocation, NodeName};
 use crate::exit::{Exit, Failure};
 use crate::limits;
@@ -30,6 +31,7 @@ use crate::storage::{StateDirError, release_key};
 use crate::systemd::after::{self, Remains};
 use crate::systemd::host::HostSettings;
 use crate::systemd::manager::JobResult;
+use crate::systemd::names;
 
 /// How a release ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +83,7 @@ pub(super) fn run(node: &NodeName) -> Result<(), Failure> {
     let given = given.map_err(|e| Failure::new(Exit::Usage, format!("INVOCATION_ID: {e}")))?;
     let invocation: Invocation =
         given.parse().map_err(|error| Failure::new(Exit::Usage, format!("{error}")))?;
-    configuration::start_log();
+    let _log = configuration::start_log(&config)?;
     let host = configuration::host(&config)?;
     let runtime = configuration::runtime()?;
     let result = runtime.block_on(release(&config, host, invocation));
@@ -94,9 +96,21 @@ pub(super) fn run(node: &NodeName) -> Result<(), Failure> {
         Ok(Outcome::AlreadyOver(by)) => {
             tracing::info!("{by} says that nothing is left to release, after {ms} ms");
         }
-        Ok(Outcome::Released(by)) => tracing::info!("released, says {by}, after {ms} ms"),
+        Ok(Outcome::Released(by)) => {
+            let duration = format!("{ms}ms");
+            tell!(
+                ReleaseConfirmed, leader = by.as_str(), duration = duration.as_str();
+                "The activation of {node} is released, {by} has taken note: {ms} ms after the end \
+                 of the agent."
+            );
+        }
         Err(error) => {
-            return Err(Failure::new(Exit::Failure, format!("{error} (after {ms} ms)")));
+            let reason = error.to_string();
+            tell!(
+                ReleaseFailed, reason = reason.as_str();
+                "The activation of {node} is not released after {ms} ms: {reason}."
+            );
+            return Err(Failure::new(Exit::Failure, ""));
         }
     }
     Ok(())
@@ -256,11 +270,16 @@ impl<'a> End<'a> {
         let most = authority.demote_timeout.saturating_sub(FENCE_LEAD);
         let at = self.begun + left.map_or(most, |left| left.min(most));
         let (start, begun) = (self.remains.start_fence(), self.begun);
+        let unit = names::fence_service(&self.config.node.name);
         async move {
             if authority.on_demote_timeout != OnDemoteTimeout::None {
                 sleep_until(at).await;
                 start.await;
-                tracing::warn!("the stop is too slow: fence started, after {} ms", ms(begun));
+                tell!(
+                    FenceStarted, unit = unit.as_str();
+                    "The members take too long to stop: started {unit} {} ms after the end of the \
+                     agent.", ms(begun)
+                );
             }
             std::future::pending().await
         }

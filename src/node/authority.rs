@@ -4,18 +4,17 @@
 //! Decides nothing about the host (that is `core::authority`); decides when to lead no longer: a
 //! leader that may not be active in its term hands over, and steps down if it cannot.
 
-use crate::consensus::RaftRole;
+use crate::consensus::{Candidacy, RaftRole, Replica};
 use crate::core::authority::{Lease, Phase, View};
-use crate::core::command::{Activate, Body, Command, Expired, Release};
+use crate::core::command::{Activate, Body, Expired, Release};
 use crate::core::secret::release_secret;
 use crate::core::state::{Activation, hash_of};
 use crate::core::{Index, Instant, Invocation, NodeId, Reading, Term, Token};
 use crate::limits;
 
 use super::event::{Answer, Effect, ReleaseOutcome, RequestId};
-use super::handle::TakeoverError;
 use super::machine::StateMachine;
-use super::node::Node;
+use super::node::{Node, NodeConfig};
 
 /// What belongs to authority and is not `core::authority`'s.
 #[derive(Default)]
@@ -40,6 +39,28 @@ pub(super) struct Duties {
     pub write_waits: Option<Instant>,
 }
 
+/// What the authority sees; the parts of a node apart, so that it may be turned meanwhile.
+pub(super) fn view<'a, M: StateMachine>(
+    config: &NodeConfig,
+    replica: &Replica,
+    machine: &'a M,
+    released: bool,
+    now: Reading,
+) -> View<'a> {
+    let (position, cluster) = (replica.position(), machine.cluster());
+    View {
+        now,
+        leads: position.role == RaftRole::Leader,
+        term: position.term,
+        elected: position.leader.is_some(),
+        record: cluster.activation(),
+        owed: cluster.owed_by(&config.invocation).map(|a| a.token()),
+        released,
+        paused: cluster.paused(),
+        resumed: cluster.resumed(),
+    }
+}
+
 impl<M: StateMachine> Node<M> {
     /// Until when the watchdog may be pinged; `None`: as long as the loop runs.
     pub fn ping_until(&self) -> Option<Instant> {
@@ -61,7 +82,7 @@ impl<M: StateMachine> Node<M> {
     }
 
     /// Whether the release of what this run owes is committed, though perhaps not applied.
-    fn release_committed(&self) -> bool {
+    pub(super) fn release_committed(&self) -> bool {
         let position = self.replica.position();
         let owed = self.owed().map(|a| a.token());
         self.duty.released.is_some_and(|(index, term, token)| {
@@ -94,25 +115,15 @@ impl<M: StateMachine> Node<M> {
 
     /// One turn of the authority. Orders become effects in their order.
     pub(super) fn authority_turn(&mut self, now: Reading, effects: &mut Vec<Effect>) {
-        let leaving = self.stopping
-            || self.duty.suspended
-            || self.duty.unfit
-            || self.transfer.is_some()
-            || self.disk_stalls(now.boot);
-        self.authority.leave(leaving);
-        let position = self.replica.position();
-        let view = View {
-            now,
-            leads: position.role == RaftRole::Leader,
-            term: position.term,
-            elected: position.leader.is_some(),
-            record: self.machine.cluster().activation(),
-            owed: self.machine.cluster().owed_by(&self.config.invocation).map(|a| a.token()),
-            released: self.release_committed(),
-        };
+        let leaving = self.stopping || self.duty.suspended;
+        let yielding = self.duty.unfit || self.transfer.is_some() || self.disk_stalls(now.boot);
+        self.authority.leave(leaving, yielding);
+        let released = self.release_committed();
+        let view = view(&self.config, &self.replica, &self.machine, released, now);
         let mut orders = Vec::new();
         self.authority.turn(&view, &mut orders);
         self.bound_passed = self.authority.bound_passed(&view);
+        self.word_given = self.authority.has_given_word(&view);
         effects.extend(orders.into_iter().map(Effect::Host));
         if self.authority.takes_step_down() {
             self.replica.step_down(now.boot);
@@ -121,8 +132,14 @@ impl<M: StateMachine> Node<M> {
             self.hold_off(now.boot);
         }
         let held_off = self.duty.hold_off.is_some_and(|until| now.boot < until);
-        let down = self.authority.phase().is_down();
-        self.replica.set_eligible(down && !held_off && !self.duty.suspended && !self.duty.unfit);
+        // What is active in a pause may well lead: it alone can end the pause.
+        let rests = self.authority.rests_on_pause();
+        let down = self.authority.phase().is_down() || rests;
+        self.replica.set_candidacy(match () {
+            () if self.duty.unfit && !rests => Candidacy::Last,
+            () if down && !held_off && !self.duty.suspended => Candidacy::Ready,
+            () => Candidacy::Late,
+        });
     }
 
     /// This node shall not lead for two rounds of elections.
@@ -145,31 +162,46 @@ impl<M: StateMachine> Node<M> {
     }
 
     /// A leader that is not active in its term and will not be hands over at once; one that is in
-    /// nobody's way but cannot become active either yields after two rounds (DESIGN 5.11).
+    /// nobody's way but cannot become active either yields after two rounds (DESIGN 5.11). One that
+    /// may not be active hands over when there is somebody to take it, and leads on until then: the
+    /// log stays available.
     pub(super) fn yield_if_useless(&mut self, now: Instant) {
         let term = self.replica.position().term;
         let phase = self.authority.phase();
         if !self.leads() || matches!(phase, Phase::Starting | Phase::Active) {
             self.duty.idle_lead = None;
+            if self.leads() && self.authority.rests_on_pause() && self.disk_stalls(now) {
+                // Leadership alone moves.
+                self.hand_over(now);
+            }
             return;
         }
+        // Nobody is promoted in a pause, in whatever term.
+        let paused = self.machine.cluster().paused().is_some();
         let since = match self.duty.idle_lead {
-            Some((of, since)) if of == term => since,
+            Some((of, since)) if of == term && !paused => since,
             _ => now,
         };
         self.duty.idle_lead = Some((term, since));
         if self.transfer.is_some() || !self.is_out() {
             return;
         }
-        let barred = self.authority.is_barred(term) || self.disk_stalls(now);
+        let fit = !self.duty.unfit;
+        let barred = (fit && !paused && self.authority.is_barred(term)) || self.disk_stalls(now);
         let waits = self.waits_for_another();
         let stuck = !waits && now >= since + self.config.timing.election_max * 2;
+        let rested = self.duty.hold_off.is_none_or(|until| now >= until);
         let alone = self.replica.voters().len() == 1;
         if alone && barred && !self.stopping && !self.duty.suspended {
             // There is nobody to give it to: the next election is a new term.
             self.replica.step_down(now);
-        } else if !alone && (barred || stuck || self.duty.suspended) {
+        } else if !alone && (barred || self.duty.suspended) {
             self.hand_over(now);
+        } else if (fit && stuck) || (!fit && rested) {
+            // Only if there is somebody for it: another election would bring nothing new.
+            if self.ready_successor().is_some() {
+                self.hand_over(now);
+            }
         }
     }
 
@@ -217,6 +249,7 @@ impl<M: StateMachine> Node<M> {
             && !self.authority.is_barred(term)
             && self.duty.hold_off.is_none_or(|until| self.now >= until)
             && self.transfer.is_none()
+            && cluster.paused().is_none()
             && !self.duty.suspended
             && !self.duty.unfit;
         if !newest_over && self.bound_passed {
@@ -274,6 +307,9 @@ impl<M: StateMachine> Node<M> {
     pub(super) fn proposed(&mut self, first: Index, term: Term, bodies: &[Body]) {
         let owed = self.owed().map(|a| (a.invocation().to_vec(), a.token()));
         for (at, body) in bodies.iter().enumerate() {
+            if let (Body::Pause(_) | Body::Resume(_), Some(waits)) = (body, &mut self.pausing) {
+                waits.proposed = Some(first + at as u64);
+            }
             let Body::Released(release) = body else { continue };
             self.duty.relays.remove(&release.node);
             if let Some((_, token)) = owed.iter().find(|(of, _)| *of == release.invocation) {
@@ -333,36 +369,6 @@ impl<M: StateMachine> Node<M> {
         } else {
             ReleaseOutcome::Forged
         }
-    }
-
-    /// An operator says that what is active elsewhere has stopped.
-    pub(super) fn take_over(&mut self, request: RequestId, effects: &mut Vec<Effect>) {
-        let result = self.try_take_over();
-        effects.push(Effect::Answer { request, answer: Answer::TakenOver(result) });
-    }
-
-    fn try_take_over(&mut self) -> Result<Token, TakeoverError> {
-        if self.stopping {
-            return Err(TakeoverError::Stopping);
-        }
-        let position = self.replica.position();
-        if !self.leads() {
-            let leader = position.leader.map(|id| self.name_of(id));
-            return Err(TakeoverError::NotLeader { leader });
-        }
-        if self.applied.1 != position.term {
-            let reason = "it has only just been elected, try again".to_owned();
-            return Err(TakeoverError::Refused { reason });
-        }
-        let record = self.machine.cluster().activation().filter(|a| a.is_active());
-        let record = record.filter(|a| a.invocation() != self.config.invocation);
-        let Some(token) = record.map(Activation::token) else {
-            return Err(TakeoverError::NothingActive);
-        };
-        let expired = Body::Expired(Expired { token: token.0, forced: true });
-        let proposed = self.replica.propose(self.now, vec![Command::from(expired).to_bytes()]);
-        let refused = proposed.map_err(|why| TakeoverError::Refused { reason: why.to_string() });
-        refused.map(|_| token)
     }
 
     /// The secret that releases a run of this state directory on this machine.

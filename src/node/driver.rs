@@ -16,6 +16,7 @@ use super::handle::{TakeoverError, TransferError};
 use super::machine::StateMachine;
 use super::node::Node;
 use super::status::{Change, HostStatus, NodeStatus};
+use super::tell::{self, Teller};
 use super::timer::Timer;
 use crate::core::authority::Order;
 use crate::core::command::Release;
@@ -69,6 +70,7 @@ pub struct Driver<M> {
     remote: BTreeMap<u64, Remote>,
     announcements: BTreeMap<RequestId, AnnouncementReply>,
     next_ping: Option<Instant>,
+    teller: Teller,
     stopped: bool,
 }
 
@@ -119,6 +121,7 @@ impl<M: StateMachine> Driver<M> {
             remote: BTreeMap::new(),
             announcements: BTreeMap::new(),
             next_ping: None,
+            teller: Teller::default(),
             stopped: false,
         };
         Ok((driver, handle))
@@ -174,6 +177,7 @@ impl<M: StateMachine> Driver<M> {
         let now = clock::reading();
         self.expire_remote(now.boot);
         self.node.turn(now, effects);
+        self.teller.disk(self.node.disk_stalls(now.boot), now.boot);
         for effect in effects.drain(..) {
             self.carry_out(effect);
         }
@@ -207,6 +211,9 @@ impl<M: StateMachine> Driver<M> {
             PeerEvent::Release { from, release, .. } => {
                 self.handle(Event::Release { from: Some(from), request: None, release }, effects);
             }
+            PeerEvent::Standing { from: peer, eligible, priority, .. } => {
+                self.handle(Event::PeerStanding { peer, eligible, priority }, effects);
+            }
             PeerEvent::Announced { release, reply } => self.announced(release, reply, effects),
         }
     }
@@ -221,6 +228,7 @@ impl<M: StateMachine> Driver<M> {
     }
 
     fn request(&mut self, request: Request, effects: &mut Vec<Effect>) {
+        tell::asked(&request);
         match request {
             Request::Transfer { to, reply } => {
                 let request = RequestId(self.fresh_number());
@@ -300,16 +308,20 @@ impl<M: StateMachine> Driver<M> {
             Effect::Answer { request, answer } => self.answer(request, answer),
             Effect::Learn(known) => self.transport.learn(known),
             Effect::Publish(status) => {
+                self.teller.published(&status);
                 self.status.send_replace(Arc::new(*status));
             }
             Effect::Changed(change) => {
-                log_change(&change, self.node.status());
+                self.teller.changed(&change, self.node.status());
                 // Nobody listening is no error.
                 let _ = self.changes.send(change);
             }
             Effect::Act(consequence) => (self.surfaces.act)(&consequence, self.node.status()),
             Effect::Announce { to, release } => {
                 self.transport.send_release(to, release);
+            }
+            Effect::Standing { eligible, priority } => {
+                self.transport.set_standing(eligible, priority);
             }
             Effect::Host(order) => (self.surfaces.order)(order),
             Effect::Warn(text) => tracing::warn!("{text}, ignoring"),
@@ -325,6 +337,7 @@ impl<M: StateMachine> Driver<M> {
     }
 
     fn answer(&mut self, request: RequestId, answer: Answer) {
+        tell::answered(&answer);
         match answer {
             Answer::Transferred(result) => {
                 if let Some(reply) = self.transfers.remove(&request) {
@@ -354,27 +367,4 @@ impl<M: StateMachine> Driver<M> {
 fn unreachable(of: &NodeName) -> RemoteStatusError {
     let deadline_ms = limits::REMOTE_STATUS_TIMEOUT.as_millis() as u64;
     RemoteStatusError::Unreachable { name: of.to_string(), deadline_ms }
-}
-
-/// One line for each change: what an operator reads after a failover.
-fn log_change(change: &Change, status: &NodeStatus) {
-    let node = &status.name;
-    match change {
-        Change::Role { old, new, active, term, token, reason } => {
-            let token = token.map_or(0, |t| t.0);
-            let (old, new) = (old.as_str(), if *active { "active" } else { new.as_str() });
-            tracing::info!(%node, term, token, "role {old} -> {new}: {reason}");
-        }
-        Change::Leader { new, term, .. } => {
-            let member = new.and_then(|id| status.members.iter().find(|m| m.id == id));
-            match member {
-                Some(leader) => tracing::info!(%node, term, "leader is {}", leader.name),
-                None => tracing::info!(%node, term, "no leader known"),
-            }
-        }
-        Change::Quorum { has: true, term } => tracing::info!(%node, term, "quorum regained"),
-        Change::Quorum { has: false, term } => tracing::warn!(%node, term, "quorum lost"),
-        Change::Paused { paused: true, term } => tracing::warn!(%node, term, "cluster paused"),
-        Change::Paused { paused: false, term } => tracing::info!(%node, term, "cluster resumed"),
-    }
 }

@@ -43,6 +43,7 @@ impl<M: StateMachine> Node<M> {
             due.push(Body::Bootstrap(self.bootstrap()));
         }
         due.extend(self.authority_commands(term));
+        due.extend(self.pausing_command(term));
         if cluster.cluster_id().is_some() {
             due.extend(self.unrecorded().map(|(id, incarnation)| {
                 Body::Node(NodeRecord { id: id.0, incarnation: incarnation.0.to_vec() })

@@ -105,6 +105,15 @@ pub enum Event {
         /// Whether it may.
         eligible: bool,
     },
+    /// A peer says how it stands. Heard after each [`Event::Connected`], and at every change.
+    PeerStanding {
+        /// The peer.
+        peer: NodeId,
+        /// Whether it may be active.
+        eligible: bool,
+        /// How much it should be preferred.
+        priority: u32,
+    },
     /// An operator pauses the cluster, or lets it go on.
     Pause {
         /// Names the answer.
@@ -217,6 +226,13 @@ pub enum Effect {
         to: NodeId,
         /// What.
         release: Release,
+    },
+    /// From now on tell every peer, now and whenever a connection is made, how this node stands.
+    Standing {
+        /// Whether it may be active.
+        eligible: bool,
+        /// How much it should be preferred.
+        priority: u32,
     },
     /// Something an operator should read once.
     Warn(String),

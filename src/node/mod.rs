@@ -15,10 +15,15 @@ pub mod handle;
 pub mod machine;
 #[expect(clippy::module_inception, reason = "the node is what this floor is about")]
 mod node;
+mod operator;
 mod peers;
+mod proposals;
 mod publish;
+mod quorum;
 mod recover;
 pub mod status;
+mod succession;
+mod tell;
 mod timer;
 mod transfer;
 

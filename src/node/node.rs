@@ -14,15 +14,17 @@ use crate::core::authority::{Authority, Me, Timing};
 use crate::core::message::Entry;
 use crate::core::secret::Key;
 use crate::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Reading, Term};
-use crate::limits;
 use crate::transport::Known;
 
 use super::authority::Duties;
-use super::event::{Answer, Effect, Event, RequestId};
+use super::event::{Answer, Effect, Event};
 use super::flush::Flush;
-use super::handle::PauseError;
 use super::machine::StateMachine;
+use super::operator::Pausing;
+use super::proposals::Pending;
 use super::publish::Published;
+use super::quorum::Quorum;
+use super::succession::Succession;
 use super::transfer::Transfer;
 
 /// A member of the configured list.
@@ -59,12 +61,10 @@ pub struct NodeConfig {
     pub timing: Timing,
     /// Applied entries kept in the log for lagging followers.
     pub log_keep_entries: u64,
-}
-
-/// A proposal that waits for its index to be applied.
-pub(super) struct Pending {
-    pub term: Term,
-    pub request: RequestId,
+    /// How much this node should be preferred; more is better.
+    pub priority: u32,
+    /// Whether this node, when it is active, gives way to one of higher priority.
+    pub preempt: bool,
 }
 
 /// A peer with a complete handshake.
@@ -92,8 +92,14 @@ pub struct Node<M> {
     pub(super) handing_over: bool,
     pub(super) authority: Authority,
     pub(super) duty: Duties,
+    pub(super) succession: Succession,
     /// The bound of the record has passed, as of this turn.
     pub(super) bound_passed: bool,
+    /// This host has given its word to end the pause in force, and is active by its lease.
+    pub(super) word_given: bool,
+    /// An operator's pause or resumption that waits for the log.
+    pub(super) pausing: Option<Pausing>,
+    pub(super) quorum: Quorum,
     /// When this turn began.
     pub(super) now: Instant,
     pub(super) processes: BTreeMap<NodeId, u64>,
@@ -116,7 +122,11 @@ impl<M: StateMachine> Node<M> {
         Node {
             authority: Authority::new(me, config.timing),
             duty: Duties::default(),
+            succession: Succession::default(),
             bound_passed: false,
+            word_given: false,
+            pausing: None,
+            quorum: Quorum::default(),
             now: Instant::default(),
             config,
             replica,
@@ -187,7 +197,8 @@ impl<M: StateMachine> Node<M> {
     /// Takes one event. Effects that must follow come from [`Node::turn`], which the caller runs
     /// when it has no more events at hand (that is the group commit).
     pub fn handle(&mut self, now: impl Into<Reading>, event: Event, effects: &mut Vec<Effect>) {
-        let now = now.into().boot;
+        let reading = now.into();
+        let now = reading.boot;
         if self.stopped {
             return;
         }
@@ -218,10 +229,11 @@ impl<M: StateMachine> Node<M> {
             Event::Suspend { before } => self.duty.suspended = before,
             Event::Takeover { request } => self.take_over(request, effects),
             Event::Eligible { eligible } => self.duty.unfit = !eligible,
-            Event::Pause { request, .. } => {
-                let reason = "this version cannot pause a cluster".to_owned();
-                let answer = Answer::Paused(Err(PauseError::Refused { reason }));
-                effects.push(Effect::Answer { request, answer });
+            Event::PeerStanding { peer, eligible, priority } => {
+                self.peer_standing(peer, eligible, priority);
+            }
+            Event::Pause { request, on, force } => {
+                self.pause_or_resume(reading, request, on, force, effects);
             }
         }
     }
@@ -233,6 +245,7 @@ impl<M: StateMachine> Node<M> {
             return;
         }
         self.now = now.boot;
+        self.tell_standing(effects);
         self.lease_round(now);
         if now.boot >= self.replica.next_deadline() {
             self.replica.tick(now.boot);
@@ -240,6 +253,7 @@ impl<M: StateMachine> Node<M> {
         loop {
             self.settle(now, effects);
             self.learn(effects);
+            self.watch_quorum(now);
             self.publish(effects);
             // Only now is it known which scripts a demotion has to wait for.
             if !self.authority.published(self.duty.acts) {
@@ -259,10 +273,14 @@ impl<M: StateMachine> Node<M> {
                 self.flush_turn(output, effects);
             }
             self.authority_turn(now, effects);
+            let before = self.transfer.is_some();
+            self.preempt(now.boot);
+            self.yield_if_useless(now.boot);
+            let begins = !before && self.transfer.is_some();
             self.handing_over = self.transfer.is_some();
             self.check_transfer(now.boot, effects);
-            self.yield_if_useless(now.boot);
-            if !self.duties(now.boot) && !self.replica.has_ready() {
+            self.check_pausing(effects);
+            if !self.duties(now.boot) && !self.replica.has_ready() && !begins {
                 break;
             }
         }
@@ -271,7 +289,10 @@ impl<M: StateMachine> Node<M> {
     /// When [`Node::turn`] must run even without an event.
     pub fn next_deadline(&self) -> Instant {
         let transfer = self.transfer.as_ref().and_then(|t| t.deadline);
-        let own = [transfer, self.stop_by, self.authority_deadline(self.now)];
+        let later = |at: &Instant| *at > self.now;
+        let preempt = self.preempt_deadline().filter(later);
+        let quorum = self.quorum.deadline().filter(later);
+        let own = [transfer, self.stop_by, self.authority_deadline(self.now), preempt, quorum];
         own.into_iter().flatten().fold(self.replica.next_deadline(), Instant::min)
     }
 
@@ -351,32 +372,5 @@ impl<M: StateMachine> Node<M> {
         self.compacted = target;
         self.replica.compact(target);
         effects.push(Effect::Compact { index: target, term });
-    }
-
-    fn propose(
-        &mut self,
-        now: Instant,
-        request: RequestId,
-        data: Vec<u8>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let refusal = if self.pending.len() >= limits::PENDING_PROPOSALS_MAX {
-            "too many proposals are waiting".to_owned()
-        } else if self.flush.writes_waiting() >= limits::DISK_QUEUE_REQUESTS {
-            "the disk does not keep up".to_owned()
-        } else {
-            match self.replica.propose(now, vec![data]) {
-                Ok((index, term)) => {
-                    if let Some(old) = self.pending.insert(index, Pending { term, request }) {
-                        // The log was truncated below that proposal; its entry is gone.
-                        let answer = Answer::Unknown;
-                        effects.push(Effect::Answer { request: old.request, answer });
-                    }
-                    return;
-                }
-                Err(refused) => refused.to_string(),
-            }
-        };
-        effects.push(Effect::Answer { request, answer: Answer::Refused { reason: refusal } });
     }
 }

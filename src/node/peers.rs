@@ -38,6 +38,7 @@ impl<M: StateMachine> Node<M> {
         let restarted = before.is_some_and(|process| process != info.process);
         self.connected.insert(peer, info);
         if restarted {
+            self.forget_standing(peer);
             // Another run of the same node: the one that led is gone.
             self.replica.leader_lost(now, peer);
         }

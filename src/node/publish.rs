@@ -19,6 +19,8 @@ use super::status::{Change, MemberStatus, NodeStatus, Role};
 pub(super) struct Published {
     status: NodeStatus,
     role: RoleMachine,
+    /// Whether there is a quorum, once that was known.
+    quorum: Option<bool>,
 }
 
 impl Published {
@@ -51,12 +53,12 @@ impl Published {
             term: position.term,
             token: machine.cluster().activation().map(|a| a.token()),
             leader: None,
-            paused: false,
+            paused: machine.cluster().paused().is_some(),
             commit_index: position.commit,
             applied_index: applied,
             members: config.members.iter().map(member).collect(),
         };
-        Published { status, role: RoleMachine::new() }
+        Published { status, role: RoleMachine::new(), quorum: None }
     }
 
     /// The status published last.
@@ -84,6 +86,8 @@ impl<M: StateMachine> Node<M> {
             active: status.active,
             leader: status.leader,
             term: status.term,
+            paused: status.paused,
+            quorum: self.published.quorum,
             first,
         };
         if self.refresh_status() || first {
@@ -119,6 +123,15 @@ impl<M: StateMachine> Node<M> {
             let change = Change::Leader { old: old.leader, new: new.leader, term: new.term };
             effects.push(Effect::Changed(change));
         }
+        if new.paused != old.paused {
+            let change = Change::Paused { paused: new.paused, term: new.term };
+            effects.push(Effect::Changed(change));
+        }
+        let told = self.quorum.told();
+        if let (Some(_), Some(has)) = (old.quorum, told.filter(|_| told != old.quorum)) {
+            effects.push(Effect::Changed(Change::Quorum { has, term: new.term }));
+        }
+        self.published.quorum = told;
     }
 
     /// What the role machine is told: where the replica stands, and whether this host is, or still
@@ -156,6 +169,10 @@ impl<M: StateMachine> Node<M> {
         let cluster = self.machine.cluster();
         let active = self.authority.is_active();
         let role = self.role();
+        let own = |id| (id == self.config.id).then(|| self.own_standing());
+        let of = |member: &MemberStatus| own(member.id).or_else(|| self.standing_of(member.id));
+        let standings: Vec<_> = self.published.status.members.iter().map(of).collect();
+        let mut standings = standings.into_iter();
         let status = &mut self.published.status;
         let mut changed = false;
         let mut note = |different: bool| changed |= different;
@@ -166,6 +183,7 @@ impl<M: StateMachine> Node<M> {
         note(replace(&mut status.leader, position.leader.filter(|_| !self.stopped)));
         note(replace(&mut status.cluster_id, cluster.cluster_id()));
         note(replace(&mut status.token, cluster.activation().map(|a| a.token())));
+        note(replace(&mut status.paused, cluster.paused().is_some()));
         note(replace(&mut status.commit_index, position.commit));
         note(replace(&mut status.applied_index, self.applied.0));
         for member in &mut status.members {
@@ -173,6 +191,9 @@ impl<M: StateMachine> Node<M> {
             let connected = own || self.connected.contains_key(&member.id);
             note(replace(&mut member.connected, connected));
             note(replace(&mut member.matched, self.replica.matched(member.id)));
+            let standing = standings.next().expect("one for each member");
+            note(replace(&mut member.eligible, standing.map(|s| s.eligible)));
+            note(replace(&mut member.priority, standing.map(|s| s.priority)));
         }
         changed
     }
@@ -184,15 +205,27 @@ impl<M: StateMachine> Node<M> {
         match (old.role, new.role) {
             (Role::Follower, Role::Follower) => "started",
             (_, Role::Leader) if new.active => "activation committed",
-            (Role::Leader, Role::Leader) => "demotion begun",
+            (Role::Leader, Role::Leader) => self.why_demoted(),
             (_, Role::Leader) => "election won",
             (Role::Leader, _) if self.handing_over => "leadership handed over",
+            (Role::Leader, _) if self.stopping => "the agent stops",
             (Role::Leader, _) if new.term > old.term => "another node leads a newer term",
             (Role::Leader, _) => "quorum lost",
             (_, Role::Candidate) => "no leader heard",
             (Role::Candidate, Role::Follower) if new.leader.is_none() => "election not won",
             (_, Role::Follower) => "following the leader",
             (_, Role::Learner) => "learning the log",
+        }
+    }
+
+    /// Why a leader ceases to be active.
+    fn why_demoted(&self) -> &'static str {
+        match self {
+            _ if self.stopping => "the agent stops",
+            _ if self.duty.suspended => "the host leaves",
+            _ if self.duty.unfit => "this host may not be active",
+            _ if self.transfer.is_some() => "leadership is handed over",
+            _ => "demotion begun",
         }
     }
 }
@@ -203,6 +236,8 @@ struct Before {
     active: bool,
     leader: Option<NodeId>,
     term: Term,
+    paused: bool,
+    quorum: Option<bool>,
     /// Nothing was published yet.
     first: bool,
 }

@@ -2,8 +2,10 @@
 
 mod disk;
 mod order;
+mod pause;
 mod recover;
 mod requests;
+mod succession;
 
 use std::time::Duration;
 
@@ -43,6 +45,8 @@ impl Fixture {
             release_key: [7; 32],
             timing: Timing { enforcement: Enforcement::Nothing, ..Timing::default() },
             log_keep_entries: 1_000,
+            priority: 100,
+            preempt: false,
         };
         let replica = ReplicaConfig {
             id: NodeId(id),
@@ -116,6 +120,16 @@ impl Fixture {
 
     /// Makes it lead term 1, with everything durable, acknowledged by the others and applied.
     fn lead(&mut self) {
+        self.elect();
+        // Duties: each acknowledgement may cause another entry.
+        for _ in 0..4 {
+            self.acknowledge_all();
+        }
+        assert!(self.node.status().active);
+    }
+
+    /// Makes it lead term 1.
+    fn elect(&mut self) {
         let others: Vec<NodeId> = self.node.replica().voters();
         let me = self.node.status().id;
         let others: Vec<NodeId> = others.into_iter().filter(|id| *id != me).collect();
@@ -132,11 +146,6 @@ impl Fixture {
             }
         }
         assert_eq!(self.id(), me.0, "it leads");
-        // Duties: each acknowledgement may cause another entry.
-        for _ in 0..4 {
-            self.acknowledge_all();
-        }
-        assert!(self.node.status().active);
     }
 
     /// Everybody has what this leader has.

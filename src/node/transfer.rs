@@ -62,7 +62,8 @@ impl<M: StateMachine> Node<M> {
             Some(to) if to == self.config.id => "it already leads",
             Some(to) if !self.connected.contains_key(&to) => "it is not connected",
             Some(to) if !self.replica.voters().contains(&to) => "it is not a voter",
-            None if self.best_successor().is_none() => "no other voter is connected",
+            Some(to) if self.is_ineligible(to) => "it is not eligible",
+            None if self.best_successor().is_none() => "no other voter is connected and eligible",
             _ => return Ok(wanted),
         };
         Err(not_eligible(self.target_name(wanted), reason))
@@ -70,16 +71,6 @@ impl<M: StateMachine> Node<M> {
 
     fn target_name(&self, to: Option<NodeId>) -> String {
         to.map_or_else(|| "(any)".to_owned(), |to| self.name_of(to))
-    }
-
-    /// The connected voter with the longest replicated log; the lowest number among equals.
-    pub(super) fn best_successor(&self) -> Option<NodeId> {
-        let candidates = self
-            .replica
-            .voters()
-            .into_iter()
-            .filter(|id| *id != self.config.id && self.connected.contains_key(id));
-        candidates.max_by_key(|id| (self.replica.matched(*id), std::cmp::Reverse(*id)))
     }
 
     fn member_named(&self, name: &NodeName) -> Result<NodeId, TransferError> {
@@ -116,7 +107,8 @@ impl<M: StateMachine> Node<M> {
         if transfer.deadline.is_none() && !self.leads() {
             // Lost while the demotion went on: whoever wins is the successor.
             self.set_transfer_deadline(now);
-        } else if transfer.deadline.is_none() && self.is_out() {
+        } else if transfer.deadline.is_none() && (self.is_out() || self.keeps_active()) {
+            // In a pause leadership alone moves.
             self.send_leadership(now);
         }
     }
@@ -131,8 +123,8 @@ impl<M: StateMachine> Node<M> {
     /// Nothing runs here any more, and the cluster knows: now leadership may move.
     fn send_leadership(&mut self, now: Instant) {
         let wanted = self.transfer.as_ref().and_then(|t| t.to);
-        let to =
-            wanted.filter(|to| self.connected.contains_key(to)).or_else(|| self.best_successor());
+        let able = |to: &NodeId| self.connected.contains_key(to) && !self.is_ineligible(*to);
+        let to = wanted.filter(able).or_else(|| self.best_successor());
         self.authority.bar(self.replica.position().term);
         self.set_transfer_deadline(now);
         let sent = to.is_some_and(|to| self.replica.transfer(now, to).is_ok());
@@ -175,8 +167,13 @@ impl<M: StateMachine> Node<M> {
 
     /// Gives leadership to the best successor, after the demotion if there is one to do.
     pub(super) fn hand_over(&mut self, now: Instant) {
+        self.hand_over_to(now, None);
+    }
+
+    /// The same, to `to` if it can still take over when the demotion is done.
+    pub(super) fn hand_over_to(&mut self, now: Instant, to: Option<NodeId>) {
         if self.transfer.is_none() {
-            let transfer = Transfer { request: None, to: None, started: now, deadline: None };
+            let transfer = Transfer { request: None, to, started: now, deadline: None };
             self.transfer = Some(transfer);
         }
     }

@@ -7,14 +7,12 @@
 //! Guarantees that a file is whole or not there, and that no link in a directory that is not
 //! trusted leads a writer elsewhere. Takes no part in any decision: only people read it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::{fs, io};
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::small_file;
 use crate::limits;
 
 /// Name of the record in the state directory.
@@ -22,6 +20,27 @@ pub const RECORD_FILE: &str = "last-fence.json";
 
 /// Name of the note in the state directory.
 pub const EXPECTED_FILE: &str = "reboot-expected.json";
+
+/// Name of the note of the fence that was told last, in the state directory.
+pub const TOLD_FILE: &str = "fence-told.json";
+
+/// Which fence was told.
+#[derive(Serialize, Deserialize)]
+struct ToldFence {
+    when_usec: u64,
+}
+
+/// Whether the fence of `when_usec` is told for the first time; from then on it is not.
+pub fn told_first(directory: &Path, when_usec: u64) -> io::Result<bool> {
+    let most = limits::FENCE_RECORD_MAX_BYTES;
+    // One that cannot be read is written anew.
+    let told = small_file::read::<ToldFence>(&directory.join(TOLD_FILE), most).unwrap_or_default();
+    if told.is_some_and(|told| told.when_usec == when_usec) {
+        return Ok(false);
+    }
+    small_file::write(directory, TOLD_FILE, &ToldFence { when_usec })?;
+    Ok(true)
+}
 
 /// The last fence of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,30 +77,32 @@ impl FenceRecord {
 
     /// The record in `directory`, if there is one.
     pub fn read(directory: &Path) -> io::Result<Option<FenceRecord>> {
-        read(&directory.join(RECORD_FILE))
+        small_file::read(&directory.join(RECORD_FILE), limits::FENCE_RECORD_MAX_BYTES)
     }
 
     /// Writes the record where the owner of `directory` can read it.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
-        write(directory, RECORD_FILE, self)
+        small_file::write(directory, RECORD_FILE, self)
     }
 }
 
 impl ExpectedReboot {
     /// Writes the note.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
-        write(directory, EXPECTED_FILE, self)
+        small_file::write(directory, EXPECTED_FILE, self)
     }
 
     /// The reboot is not to be expected any more.
     pub fn withdraw(directory: &Path) -> io::Result<()> {
-        remove(&directory.join(EXPECTED_FILE))
+        small_file::remove(&directory.join(EXPECTED_FILE))
     }
 
     /// Whether there is a note of an earlier boot: then it becomes the record, and is returned. A
     /// note of the boot `now` stays, since the reboot may still come.
     pub fn came_true(directory: &Path, now: &str) -> io::Result<Option<FenceRecord>> {
-        let Some(note) = read::<ExpectedReboot>(&directory.join(EXPECTED_FILE))? else {
+        let path = directory.join(EXPECTED_FILE);
+        let most = limits::FENCE_RECORD_MAX_BYTES;
+        let Some(note) = small_file::read::<ExpectedReboot>(&path, most)? else {
             return Ok(None);
         };
         if note.boot_id == now {
@@ -103,34 +124,6 @@ impl ExpectedReboot {
 /// Names this boot of the kernel, as systemd's specifier `%b` does. Not every sandbox has it.
 pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string(BOOT_ID_FILE)?.replace('-', "").trim_end().to_owned())
-}
-
-fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(file) => file.take(limits::FENCE_RECORD_MAX_BYTES).read_to_end(&mut bytes)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(Some(serde_json::from_slice(&bytes)?))
-}
-
-/// By way of a file that is new, so that no link leads elsewhere.
-fn write(directory: &Path, name: &str, content: &impl Serialize) -> io::Result<()> {
-    let new = directory.join(format!("{name}.new"));
-    remove(&new)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;
-    writeln!(file, "{}", serde_json::to_string(content)?)?;
-    file.sync_all()?;
-    fs::rename(new, directory.join(name))?;
-    File::open(directory)?.sync_all()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Random, drawn at each boot (random(4)).

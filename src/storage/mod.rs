@@ -27,6 +27,8 @@ pub mod release_key;
 mod segment;
 mod segmented;
 pub mod sim_disk;
+mod small_file;
+pub mod standing;
 pub mod state_dir;
 pub mod state_store;
 

@@ -25,6 +25,7 @@ use super::pool::io_error;
 use super::record::{self, EntryHead, Position, Window};
 use super::segment::{self, HEADER_BLOCK_BYTES, Header, segment_name};
 use crate::core::message::{HardState, TermRuns};
+use crate::core::story::tell;
 use crate::core::{Index, Term};
 
 /// A log as found on disk.
@@ -96,6 +97,7 @@ pub(super) fn replay(disk: &dyn Disk) -> Result<Option<Replayed>, LogError> {
         }
         let stale_end = check_tail(&name, &mut window, header, &chain)?;
         repair_tail(&name, file.as_mut(), &chain, stale_end)?;
+        tell_repair(&name, &chain, stale_end);
         disk.sync_dir().map_err(|source| LogError::Sync { file: disk.location(), source })?;
         state.finish(&segment_name(first.sequence))?;
         let headers = found.iter().map(|(header, _)| *header).collect();
@@ -315,6 +317,16 @@ fn repair_tail(
         at += part as u64;
     }
     file.sync_data().map_err(|source| LogError::Sync { file: name.to_owned(), source })
+}
+
+/// Says what was cut off, if anything was.
+fn tell_repair(name: &str, chain: &Chain, stale_end: u64) {
+    let Some(bytes) = stale_end.checked_sub(chain.end).filter(|&bytes| bytes > 0) else { return };
+    let reason = format!("{bytes} bytes after offset {} of {name} were cut off", chain.end);
+    tell!(
+        LogRepaired, reason = reason.as_str();
+        "The end of the log was repaired: {reason}. They had not been acknowledged to anybody."
+    );
 }
 
 fn corrupt(file: &str, offset: u64, why: String) -> LogError {

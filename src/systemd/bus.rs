@@ -168,6 +168,17 @@ pub(super) async fn add_match(
     call(connection, method, &(rule,), within).await.map(drop)
 }
 
+/// Takes back [`add_match`].
+pub(super) async fn remove_match(
+    connection: &Connection,
+    rule: &str,
+    within: Duration,
+) -> Result<(), CallError> {
+    let (to, path, interface) = BUS;
+    let method = Method { to, path, interface, name: "RemoveMatch" };
+    call(connection, method, &(rule,), within).await.map(drop)
+}
+
 /// The unique name of the owner of `name`. The bus delivers signals that anybody sends to us
 /// alone, so who sent one has to be compared with this.
 pub(super) async fn owner(

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use super::manager::{Mode, SystemdManager};
 use super::names;
+use crate::core::story::tell;
 use crate::core::{NodeName, Token};
 use crate::limits;
 
@@ -39,7 +40,10 @@ impl Fencer {
         loop {
             match self.manager.start_unit(unit, Mode::Replace).await {
                 Ok(_) => {
-                    tracing::warn!(%node, token = token.0, "started {unit}: the stop is too slow");
+                    tell!(
+                        FenceStarted, unit = unit.as_str(), token = token.0;
+                        "The members take too long to stop: started {unit}, which kills them."
+                    );
                     return;
                 }
                 Err(error) if !complained => {

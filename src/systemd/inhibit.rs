@@ -16,6 +16,7 @@ use zbus::{Connection, OwnedFd, OwnedVariant};
 use super::bus::{self, BUS, BusAddress, CallError, Method, PROPERTIES, Signals};
 use super::link::new_owner;
 use crate::core::NodeName;
+use crate::core::story::tell;
 use crate::limits;
 
 /// Name, path and interface of logind.
@@ -272,13 +273,16 @@ impl Task {
     }
 
     async fn announce(&self, connection: &Connection, what: What, begins: bool) {
-        let node = &self.node;
-        let stage = if begins { "begins" } else { "is over" };
-        tracing::info!(%node, "logind: {} {stage}", what.signal());
+        let (node, reason) = (&self.node, what.signal());
         let notice = if begins {
+            tell!(
+                HostLeaves, reason = reason;
+                "The host of {node} is about to leave ({reason}): handing over before, if active."
+            );
             self.locks.with(what, |lock| lock.awaited = true);
             what.notice()
         } else {
+            tell!(HostBack, reason = reason; "The host of {node} is back ({reason} is over).");
             if let Err(error) = self.take(connection, what).await {
                 self.complain(what, &error);
             }

@@ -5,7 +5,7 @@
 //! bus closes, everything starts over. Signals only wake and hint; what counts is what the manager
 //! answers when it is asked.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use zbus::{Connection, Message, OwnedObjectPath};
 use super::bus::{self, BUS, BusAddress, CallError, Method, PROPERTIES, Signals};
 use super::manager::JobResult;
 use super::names::unit_path;
+use crate::core::story::tell;
 use crate::limits;
 
 /// Name, path and interface of the manager.
@@ -30,6 +31,10 @@ pub(super) struct Link {
     pub changed: watch::Sender<u64>,
     /// Rises with everything that may have changed what units are: another manager, or a reload.
     pub reloaded: watch::Sender<u64>,
+    /// Rises with everything that may have changed one of the units of `followed`.
+    pub unit_changed: watch::Sender<u64>,
+    /// Further units whose changes are to be heard of.
+    pub followed: watch::Sender<BTreeSet<String>>,
     /// Jobs that ended, oldest first.
     removed: Mutex<VecDeque<(OwnedObjectPath, JobResult)>>,
 }
@@ -40,6 +45,8 @@ impl Link {
             connection: watch::Sender::new(None),
             changed: watch::Sender::new(0),
             reloaded: watch::Sender::new(0),
+            unit_changed: watch::Sender::new(0),
+            followed: watch::Sender::new(BTreeSet::new()),
             removed: Mutex::new(VecDeque::new()),
         }
     }
@@ -60,6 +67,29 @@ impl Link {
 
     fn wake(&self) {
         self.changed.send_modify(|count| *count += 1);
+        self.unit_changed.send_modify(|count| *count += 1);
+    }
+
+    /// Keeps the rules for the units of `followed`, on whatever connection there is.
+    pub(super) async fn keep_following(&self) {
+        let mut connections = self.connection.subscribe();
+        let mut followed = self.followed.subscribe();
+        let mut heard = BTreeSet::new();
+        loop {
+            let connection = connections.borrow_and_update().clone();
+            let wanted = followed.borrow_and_update().clone();
+            match &connection {
+                None => heard.clear(),
+                Some(connection) => follow(connection, &wanted, &mut heard).await,
+            }
+            // AFTER the rules: what changed before them is seen in the next look.
+            self.unit_changed.send_modify(|count| *count += 1);
+            tokio::select! {
+                Ok(()) = connections.changed() => heard.clear(),
+                Ok(()) = followed.changed() => {}
+                else => return,
+            }
+        }
     }
 
     /// Keeps a connection until the task is aborted. `watched` is the unit whose jobs and
@@ -72,7 +102,7 @@ impl Link {
             match subscribe(&address, &watched).await {
                 Ok((connection, signals, owner)) => {
                     if complained {
-                        tracing::info!("the service manager answers again");
+                        tell!(ManagerBack; "The service manager answers again.");
                     }
                     complained = false;
                     // Numbers of jobs may start anew with a new manager.
@@ -80,12 +110,16 @@ impl Link {
                     self.connection.send_replace(Some(connection));
                     self.reloaded.send_modify(|count| *count += 1);
                     self.wake();
-                    self.listen(signals, &owner).await;
+                    self.listen(signals, &owner, &unit_path(&watched)).await;
                     self.connection.send_replace(None);
                     tracing::debug!("the connection to the service manager is made again");
                 }
                 Err(error) if !complained => {
-                    tracing::warn!("no connection to the service manager, trying again: {error}");
+                    let reason = error.to_string();
+                    tell!(
+                        ManagerLost, reason = reason.as_str();
+                        "The service manager cannot be reached, trying again: {reason}."
+                    );
                     complained = true;
                 }
                 Err(_) => {}
@@ -99,7 +133,7 @@ impl Link {
     }
 
     /// Reads signals until the connection closes or the manager has another owner.
-    async fn listen(&self, mut signals: Signals, owner: &str) {
+    async fn listen(&self, mut signals: Signals, owner: &str, watched: &str) {
         while let Some(signal) = signals.next().await {
             let Some((sender, interface, member)) = bus::parts(&signal) else { continue };
             if sender == BUS.0 && member == "NameOwnerChanged" {
@@ -114,7 +148,12 @@ impl Link {
                 if member == "Reloading" && is_false(&signal) {
                     self.reloaded.send_modify(|count| *count += 1);
                 }
-                self.wake();
+                // Whoever drives the target is not woken by every change of its members.
+                let path = signal.header().path().map(ToString::to_string);
+                match member == "PropertiesChanged" && path.as_deref() != Some(watched) {
+                    true => self.unit_changed.send_modify(|count| *count += 1),
+                    false => self.wake(),
+                }
             }
         }
     }
@@ -136,6 +175,33 @@ fn is_false(signal: &Message) -> bool {
 pub(super) fn new_owner(signal: &Message, name: &str) -> Option<String> {
     let body: Result<(String, String, String), _> = signal.body().deserialize();
     body.ok().filter(|(changed, _, _)| changed == name).map(|(_, _, new)| new)
+}
+
+/// Adds the rules that are missing and removes those that are not wanted any more. A unit without a
+/// rule is seen in the next look all the same.
+async fn follow(connection: &Connection, wanted: &BTreeSet<String>, heard: &mut BTreeSet<String>) {
+    let rule = |unit: &str| {
+        let (from, path) = (MANAGER.0, unit_path(unit));
+        format!(
+            "type='signal',sender='{from}',interface='{PROPERTIES}',member='PropertiesChanged',\
+             path='{path}'"
+        )
+    };
+    let (gone, new): (Vec<String>, Vec<String>) =
+        (heard.difference(wanted).cloned().collect(), wanted.difference(heard).cloned().collect());
+    let within = limits::HOST_CALL_TIMEOUT;
+    for unit in gone {
+        if let Err(error) = bus::remove_match(connection, &rule(&unit), within).await {
+            tracing::debug!("cannot stop following {unit}: {error}, ignoring");
+        }
+        heard.remove(&unit);
+    }
+    for unit in new {
+        match bus::add_match(connection, &rule(&unit), within).await {
+            Ok(()) => _ = heard.insert(unit),
+            Err(error) => tracing::debug!("cannot follow {unit}: {error}, ignoring"),
+        }
+    }
 }
 
 /// Connects and subscribes; the connection, its signals, and who the manager is.

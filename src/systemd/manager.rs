@@ -3,7 +3,7 @@
 //! [`SystemdManager`] is a handle to the one connection that `link` keeps. Nothing is retried
 //! here, and no answer is cached. What is an order and what follows from a look is `task`'s.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,7 +148,10 @@ impl SystemdManager {
     /// who wait. Must be called inside a runtime; does not wait for the bus.
     pub fn start(address: BusAddress, watched: String) -> SystemdManager {
         let link = Arc::new(Link::new());
-        let task = tokio::spawn(Arc::clone(&link).keep(address, watched));
+        let shared = Arc::clone(&link);
+        let task = tokio::spawn(async move {
+            tokio::join!(Arc::clone(&shared).keep(address, watched), shared.keep_following());
+        });
         SystemdManager { link, _task: Arc::new(AbortOnDrop(task)) }
     }
 
@@ -252,6 +255,21 @@ impl SystemdManager {
     /// Waits for changes from now on.
     pub(super) fn changes(&self) -> Changes {
         Changes(self.link.changed.subscribe())
+    }
+
+    /// Has the changes of these units heard of, in place of those before.
+    pub(super) fn follow(&self, units: BTreeSet<String>) {
+        self.link.followed.send_if_modified(|followed| {
+            let differs = *followed != units;
+            *followed = units;
+            differs
+        });
+    }
+
+    /// Waits for changes of the units of [`SystemdManager::follow`], and of all others, from now
+    /// on.
+    pub(super) fn unit_changes(&self) -> Changes {
+        Changes(self.link.unit_changed.subscribe())
     }
 
     /// Waits until there is a connection.

@@ -2,9 +2,9 @@
 //!
 //! [`host`] carries out the authority's orders through [`manager`], [`armed`] looks whether the
 //! service manager enforces what is counted on, [`deadman`] is the timer that ends this process,
-//! [`inhibit`] delays shutdown and sleep for a hand-over, [`after`] looks at what an agent that
-//! ended has left, [`listen`] and [`notify`] are what it is started with, [`root_file`] reads what
-//! only root can have written.
+//! [`inhibit`] delays shutdown and sleep for a hand-over, [`watch`] looks at the units that say
+//! whether this host is fit, [`after`] looks at what an agent that ended has left, [`listen`] and
+//! [`notify`] are what it is started with, [`root_file`] reads what only root can have written.
 
 pub mod after;
 pub mod armed;
@@ -26,3 +26,4 @@ pub mod root_file;
 mod steps;
 mod target;
 mod task;
+pub mod watch;

@@ -16,6 +16,7 @@ use super::manager::SystemdManager;
 use super::names;
 use super::steps::{Held, Host};
 use crate::core::authority::Report;
+use crate::core::story::tell;
 use crate::core::{NodeName, Token};
 use crate::limits;
 
@@ -97,8 +98,11 @@ impl HostTask {
                 self.report(Report::Started { number }).await;
             }
             Err(problem) => {
-                let (node, leader) = (&host.node, &host.leader);
-                tracing::error!(%node, token = token.0, "{leader} is not started: {problem}");
+                let unit = host.leader.as_str();
+                tell!(
+                    TargetNotStarted, token = token.0, unit = unit, reason = problem.as_str();
+                    "{unit} could not be started, giving the activation back: {problem}."
+                );
                 host.close_gate(number);
                 self.report(Report::StartFailed { number }).await;
             }
@@ -114,8 +118,11 @@ impl HostTask {
                 self.start_follower();
             }
             Err(problem) => {
-                let (node, leader) = (&self.host.node, &self.host.leader);
-                tracing::error!(%node, "{leader} is not stopped: {problem}");
+                let unit = self.host.leader.as_str();
+                tell!(
+                    TargetNotStopped, unit = unit, reason = problem.as_str();
+                    "{unit} is not known to have stopped: {problem}."
+                );
                 self.report(Report::StopFailed { number }).await;
             }
         }
@@ -136,8 +143,11 @@ impl HostTask {
     async fn watch(&mut self) {
         let Some(held) = &mut self.held else { return };
         let why = self.host.watch(held).await;
-        let (node, leader) = (&self.host.node, &self.host.leader);
-        tracing::warn!(%node, "{leader} goes down without our order: {why}");
+        let (unit, why) = (self.host.leader.as_str(), why.to_string());
+        tell!(
+            TargetDown, unit = unit, reason = why.as_str();
+            "{unit} goes down, although nobody asked the agent for that: {why}."
+        );
         self.host.close_gate(held.number);
         self.held = None;
         self.report(Report::Down).await;

@@ -21,7 +21,7 @@ use super::lane::Signals;
 use super::shared::{Shared, count};
 use super::stream::{FrameReader, ReadError};
 use super::wire::{self, Announce, Announced, ConnectionKind, Greeting, PayloadError};
-use super::wire::{StatusReply, StatusRequest};
+use super::wire::{Standing, StatusReply, StatusRequest};
 use super::{AnnouncementReply, Credit, PeerEvent};
 use crate::core::NodeId;
 use crate::core::command::Release;
@@ -46,7 +46,9 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener) {
             Err(error) => {
                 let ms = limits::ACCEPT_RETRY.as_millis();
                 let line = format!("cannot accept connections: {error}; trying every {ms} ms");
-                shared.complain(None, &line, &line);
+                if shared.is_news(None, &line) {
+                    tracing::warn!("{line}");
+                }
                 sleep(limits::ACCEPT_RETRY).await;
             }
         }
@@ -256,7 +258,7 @@ impl Inbound {
         let name = peer.map_or("a stranger", |id| shared.peers[&id].name.as_str());
         let (counter, key, line) = match error {
             InboundError::Unfit(mismatch) => {
-                let line = format!("refused a connection from {name} at {address}: {mismatch}");
+                let line = format!("Refused a connection from {name} at {address}: {mismatch}");
                 (&shared.tally.refused, mismatch.to_string(), line)
             }
             InboundError::Refused(mismatch) => {
@@ -264,11 +266,11 @@ impl Inbound {
                 (&shared.tally.refused, mismatch.to_string(), line)
             }
             InboundError::TooManyAnnouncements => {
-                let line = format!("closed a connection from {name} at {address}: {error}");
+                let line = format!("Closed a connection from {name} at {address}: {error}");
                 (&shared.tally.dropped_announcements, error.to_string(), line)
             }
             error if error.is_fault() => {
-                let line = format!("closed a connection from {name} at {address}: {error}");
+                let line = format!("Closed a connection from {name} at {address}: {error}");
                 (&shared.tally.faulty, error.to_string(), line)
             }
             error => {
@@ -313,6 +315,10 @@ fn read_event(
             }
             release.check_form()?;
             PeerEvent::Release { from: peer, release, credit }
+        }
+        FrameType::Standing => {
+            let Standing { eligible, priority } = read(payload)?;
+            PeerEvent::Standing { from: peer, eligible, priority, credit }
         }
         FrameType::Refused => {
             return Err(InboundError::Refused(Mismatch::from_refusal(&read(payload)?)));

@@ -19,6 +19,7 @@ use super::lane::{Lane, Signals};
 use super::link::Link;
 use super::reach::{self, DialError, Outbound};
 use super::shared::{Shared, count};
+use super::tell;
 use super::wire::ConnectionKind;
 use crate::core::NodeId;
 use crate::limits;
@@ -181,8 +182,8 @@ impl Dialer {
 
     /// A new connection takes the place of the current one, if any.
     async fn connected(&mut self, outbound: Outbound) {
-        let Speaker { incarnation, process, .. } = outbound.speaker;
-        self.note(&format!("connected to {} at {}", self.name(), outbound.address));
+        let Speaker { incarnation, process, protocol, .. } = outbound.speaker;
+        tell::connected(self.kind, self.name(), outbound.address);
         self.attempt = None;
         self.retry_at = None;
         self.silent_at = None;
@@ -195,6 +196,7 @@ impl Dialer {
         self.last_address = Some(outbound.address);
         self.current = Some(outbound);
         if self.kind == ConnectionKind::Control {
+            self.shared.introduce(self.peer, protocol);
             self.shared.report(self.peer, |link| link.connected(incarnation, process)).await;
         }
     }
@@ -202,7 +204,7 @@ impl Dialer {
     /// The current connection has ended, or is given up.
     async fn lost(&mut self, why: &str) {
         let Some(outbound) = self.current.take() else { return };
-        self.note(&format!("lost the connection to {}: {why}", self.name()));
+        tell::lost(self.kind, self.name(), why);
         self.retry_at = self.pause_after(outbound.since);
         if self.retry_at.is_some() && self.attempt.is_none() {
             self.shut_lane();
@@ -323,17 +325,9 @@ impl Dialer {
             count(&self.shared.tally.refused, 1);
             self.shared.complain(Some(self.peer), &mismatch.to_string(), &line);
         } else if self.failures == 0 && self.kind == ConnectionKind::Control {
-            tracing::info!("{line}; dialing on");
+            tell::unreachable(peer, &error.to_string());
         } else {
             tracing::debug!("{line}");
-        }
-    }
-
-    /// One line for both connections of a peer is enough; the bulk one follows the control one.
-    fn note(&self, line: &str) {
-        match self.kind {
-            ConnectionKind::Control => tracing::info!("{line}"),
-            _ => tracing::debug!("{line} (bulk)"),
         }
     }
 

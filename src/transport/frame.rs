@@ -43,6 +43,8 @@ pub enum FrameType {
     Announce = 8,
     /// The answer; nothing follows it.
     Announced = 9,
+    /// Whether the sender may be active, and how much it is preferred.
+    Standing = 10,
 }
 
 impl FrameType {
@@ -57,6 +59,7 @@ impl FrameType {
             7 => FrameType::Release,
             8 => FrameType::Announce,
             9 => FrameType::Announced,
+            10 => FrameType::Standing,
             _ => return None,
         })
     }
@@ -100,7 +103,7 @@ pub enum FrameError {
         found: u8,
     },
     /// A payload that this version does not know.
-    #[error("frame type {found}, expected 1 to 9")]
+    #[error("frame type {found}, expected 1 to 10")]
     Type {
         /// What the header claims.
         found: u8,

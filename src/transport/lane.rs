@@ -2,7 +2,8 @@
 //!
 //! Owns the bounded queue between the driver and one dialer. [`Lane::push`] never waits: a message
 //! that finds no room, or no connection and no dial under way, is dropped, for Raft sends what
-//! still matters again. Exactly one task, the dialer, takes things out.
+//! still matters again. What the node says about itself is not dropped: it has a place of its own,
+//! where the newest word replaces the one before. Exactly one task, the dialer, takes things out.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -12,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::frame::{self, FrameType, HEADER_BYTES};
-use super::wire::{StatusReply, StatusRequest};
+use super::wire::{Standing, StatusReply, StatusRequest};
 use crate::core::command::Release;
 use crate::core::message::Message;
 use crate::limits;
@@ -87,6 +88,10 @@ struct Inner {
     bytes: usize,
     open: bool,
     signals: Signals,
+    /// Whether the present connection takes a standing.
+    takes_standing: bool,
+    /// The standing that waits to be said.
+    standing: Option<Standing>,
 }
 
 impl Lane {
@@ -115,6 +120,23 @@ impl Lane {
         drop(inner);
         self.changed.notify_one();
         Pushed::Queued
+    }
+
+    /// A new connection stands; whether it takes a standing, and which there is to say.
+    pub(super) fn connected(&self, takes_standing: bool, standing: Option<Standing>) {
+        let mut inner = self.lock();
+        inner.takes_standing = takes_standing;
+        inner.standing = standing.filter(|_| takes_standing);
+    }
+
+    /// The newest standing, for the present connection; the next one will ask for it.
+    pub(super) fn offer(&self, standing: Standing) {
+        let mut inner = self.lock();
+        if inner.takes_standing {
+            inner.standing = Some(standing);
+            drop(inner);
+            self.changed.notify_one();
+        }
     }
 
     /// Changes what the dialer is asked to do, and wakes it.
@@ -151,6 +173,10 @@ impl Lane {
     /// empty. Returns how many.
     pub(super) fn encode_batch(&self, out: &mut Vec<u8>) -> usize {
         let mut count = 0;
+        if let Some(standing) = self.lock().standing.take() {
+            frame::encode_into(out, FrameType::Standing, &standing);
+            count += 1;
+        }
         while out.len() < limits::WRITE_BATCH_BYTES {
             let next = {
                 let mut inner = self.lock();
@@ -225,6 +251,26 @@ mod tests {
             (rest, last) = (&rest[consumed..], consumed);
         }
         assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn the_newest_standing_goes_first_and_is_never_dropped() {
+        let lane = Lane::new(limits::CONTROL_PAYLOAD_MAX_BYTES);
+        let standing = |priority| Standing { eligible: true, priority };
+        lane.offer(standing(1));
+        lane.connected(false, Some(standing(2)));
+        lane.offer(standing(3));
+        let mut out = Vec::new();
+        assert_eq!(lane.encode_batch(&mut out), 0, "the other side would not know it");
+        lane.connected(true, Some(standing(4)));
+        lane.open();
+        while lane.push(message(1)) == Pushed::Queued {}
+        lane.offer(standing(5));
+        assert!(lane.encode_batch(&mut out) > 1);
+        let decoded = frame::decode(&out, usize::MAX).unwrap();
+        let frame::Decoded::Frame { kind, payload, .. } = decoded else { panic!("{decoded:?}") };
+        assert_eq!(kind, FrameType::Standing);
+        assert_eq!(<Standing as prost::Message>::decode(payload), Ok(standing(5)));
     }
 
     #[test]

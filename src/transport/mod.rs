@@ -38,6 +38,7 @@ mod link;
 mod reach;
 mod shared;
 mod stream;
+mod tell;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -56,7 +57,7 @@ use crate::limits;
 use dial::Dialer;
 use lane::{Outgoing, Pushed};
 use shared::Shared;
-use wire::{ConnectionKind, StatusReply, StatusRequest};
+use wire::{ConnectionKind, Standing, StatusReply, StatusRequest};
 
 /// Who this node is, as it tells its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +162,18 @@ pub enum PeerEvent {
         from: NodeId,
         /// What; it has the form of a release.
         release: Release,
+        /// As for a message.
+        credit: Credit,
+    },
+    /// `from` says how it stands. Heard after each `Connected` of a peer that knows how to say it,
+    /// and at every change.
+    Standing {
+        /// The peer.
+        from: NodeId,
+        /// Whether it may be active.
+        eligible: bool,
+        /// How much it should be preferred.
+        priority: u32,
         /// As for a message.
         credit: Credit,
     },
@@ -316,6 +329,12 @@ impl TransportHandle {
         assert_eq!(release.node, self.shared.identity.id.0, "a node releases in its own name");
         let item = Outgoing::Release(release);
         self.shared.push(to, ConnectionKind::Control, item) == Pushed::Queued
+    }
+
+    /// From now on every peer is told this, now and whenever a connection is made. Never dropped;
+    /// of several words only the newest may be said.
+    pub fn set_standing(&self, eligible: bool, priority: u32) {
+        self.shared.set_standing(Standing { eligible, priority });
     }
 
     /// Takes over what the replicated state says now. Cheap when nothing has changed.

@@ -16,8 +16,9 @@ use super::complaints::Complaints;
 use super::handshake::{self, Mismatch, Ours, Speaker};
 use super::lane::{Lane, Outgoing, Pushed};
 use super::link::{Link, News};
-use super::wire::{ConnectionKind, Greeting};
+use super::wire::{ConnectionKind, Greeting, PROTOCOL_STANDING, Standing};
 use super::{Counters, Credit, Identity, Known, Peer, PeerEvent};
+use crate::core::story::tell;
 use crate::core::{ClusterId, Incarnation, NodeId};
 use crate::limits;
 
@@ -53,6 +54,8 @@ struct State {
     handshaking: BTreeMap<u64, AbortHandle>,
     inbound: BTreeMap<(NodeId, ConnectionKind), (u64, AbortHandle)>,
     announcement_rate: Rate,
+    /// What this node says about itself, once it is known.
+    standing: Option<Standing>,
 }
 
 /// Counts since the start.
@@ -146,6 +149,21 @@ impl Shared {
             Pushed::TooLarge => count(&self.tally.dropped_too_large, 1),
         }
         pushed
+    }
+
+    /// From now on this node says this about itself, to everybody.
+    pub(super) fn set_standing(&self, standing: Standing) {
+        let mut state = self.lock();
+        state.standing = Some(standing);
+        // Under the lock: a connection that is just made cannot get the word before after this one.
+        self.lanes.values().for_each(|lanes| lanes.control.offer(standing));
+    }
+
+    /// A control connection to `peer` stands that speaks this protocol version.
+    pub(super) fn introduce(&self, peer: NodeId, protocol: u32) {
+        let state = self.lock();
+        let takes_standing = protocol >= PROTOCOL_STANDING;
+        self.lane(peer, ConnectionKind::Control).connected(takes_standing, state.standing);
     }
 
     /// What to say to a configured peer.
@@ -256,9 +274,15 @@ impl Shared {
 
     /// Logs a warning about `peer` (`None` for a stranger) unless it was said lately.
     pub(super) fn complain(&self, peer: Option<NodeId>, key: &str, line: &str) {
-        if self.lock().complaints.admit(peer, key, Instant::now()) {
-            tracing::warn!("{line}");
+        if self.is_news(peer, key) {
+            let name = peer.and_then(|peer| self.peers.get(&peer)).map(|peer| peer.name.as_str());
+            tell!(PeerRefused, peer = name, reason = line; "{line}.");
         }
+    }
+
+    /// Whether it was not said lately.
+    pub(super) fn is_news(&self, peer: Option<NodeId>, key: &str) -> bool {
+        self.lock().complaints.admit(peer, key, Instant::now())
     }
 
     /// Enters a new incoming connection, whose task `spawn` starts with the ticket it is given.

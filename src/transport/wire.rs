@@ -12,8 +12,11 @@ use crate::core::release::ReleaseOutcome;
 use crate::limits;
 
 /// The protocol versions this program speaks: from, to. The handshake takes the highest that both
-/// sides speak.
-pub const PROTOCOL_VERSIONS: (u32, u32) = (1, 1);
+/// sides speak. Version 2 has `Standing`.
+pub const PROTOCOL_VERSIONS: (u32, u32) = (1, 2);
+
+/// The lowest version whose speakers take a `Standing`.
+pub(super) const PROTOCOL_STANDING: u32 = 2;
 
 /// The two connections that a node dials to each peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
@@ -110,6 +113,17 @@ pub struct StatusReply {
     /// The status as JSON text.
     #[prost(string, tag = "2")]
     pub status: String,
+}
+
+/// Payload of `Standing`: what a node says about itself. The newest word counts.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Standing {
+    /// Whether it may be active.
+    #[prost(bool, tag = "1")]
+    pub eligible: bool,
+    /// How much it should be preferred; more is better.
+    #[prost(uint32, tag = "2")]
+    pub priority: u32,
 }
 
 /// Payload of `Announce`. Its sender is not a member's agent but what runs after one (DESIGN 5.9):

@@ -3,12 +3,15 @@
 #![allow(unused, reason = "each test binary uses its own part")]
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use raftctl::config::LogLevel;
 use raftctl::core::command::MemberKind;
 use raftctl::core::{ClusterId, NodeId, NodeName, Token};
 use raftctl::dbus::describe::Describe;
+use raftctl::dbus::log_control::Log;
+use raftctl::dbus::objects::Served;
 use raftctl::dbus::private;
 use raftctl::limits;
 use raftctl::node::handle::{HostRequest, NodeHandle, Request};
@@ -26,6 +29,25 @@ pub struct FakeNode {
     pub changes: broadcast::Sender<Change>,
     pub host: watch::Sender<Arc<HostStatus>>,
     pub host_requests: mpsc::Receiver<HostRequest>,
+    pub log: Arc<FakeLog>,
+}
+
+/// A log that keeps nothing but its level.
+#[derive(Debug)]
+pub struct FakeLog(pub Mutex<LogLevel>);
+
+impl Log for FakeLog {
+    fn level(&self) -> LogLevel {
+        *self.0.lock().unwrap()
+    }
+
+    fn set_level(&self, level: LogLevel) {
+        *self.0.lock().unwrap() = level;
+    }
+
+    fn target(&self) -> &'static str {
+        "console"
+    }
 }
 
 impl FakeNode {
@@ -37,7 +59,8 @@ impl FakeNode {
         let (asked, host_requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let handle =
             NodeHandle::new(request_sender, status_receiver, changes.clone(), known, asked);
-        FakeNode { handle, requests, status, changes, host, host_requests }
+        let log = Arc::new(FakeLog(Mutex::new(LogLevel::Info)));
+        FakeNode { handle, requests, status, changes, host, host_requests, log }
     }
 
     /// Changes the status as the driver does: the status first, the change after it.
@@ -53,18 +76,58 @@ impl FakeNode {
         self.host.send_modify(|host| edit(Arc::make_mut(host)));
     }
 
+    /// What the objects are made of.
+    pub fn served(&self) -> Served {
+        Served { handle: self.handle.clone(), log: self.log.clone() }
+    }
+
     /// Starts the private bus in `directory`; call it inside the runtime.
     pub fn serve(&self, directory: &Path) -> (PathBuf, tokio::task::JoinHandle<()>) {
+        self.serve_for(directory, None)
+    }
+
+    /// The same, for the members of `group` too.
+    pub fn serve_for(
+        &self,
+        directory: &Path,
+        group: Option<u32>,
+    ) -> (PathBuf, tokio::task::JoinHandle<()>) {
         let path = directory.join(private::SOCKET_NAME);
-        let listener = private::bind(&path).unwrap();
-        let serving = private::serve(listener, self.handle.clone());
+        let listener = private::bind(&path, group).unwrap();
+        let serving = private::serve(listener, self.served());
         (path, tokio::spawn(async move { serving.await.unwrap() }))
+    }
+
+    /// The next request to whoever looks after the host, within the deadline.
+    pub async fn host_request(&mut self) -> HostRequest {
+        tokio::time::timeout(DEADLINE, self.host_requests.recv()).await.unwrap().unwrap()
     }
 
     /// The next request, within the deadline.
     pub async fn request(&mut self) -> Request {
         tokio::time::timeout(DEADLINE, self.requests.recv()).await.unwrap().unwrap()
     }
+}
+
+/// Runs `body` in a thread of this process with another user and other groups; only for root.
+pub fn as_user<T: Send>(uid: u32, gid: u32, groups: &[u32], body: impl FnOnce() -> T + Send) -> T {
+    use nix::libc::{SYS_setgroups, SYS_setresgid, SYS_setresuid, c_long, syscall};
+    let (user, group) = (c_long::from(uid), c_long::from(gid));
+    let become_user = || {
+        // SAFETY: the system calls take numbers, and a list that lives longer than the call. Called
+        // directly they change the credentials of this thread alone (setresuid(2), "C
+        // library/kernel differences"), which ends below.
+        let results = unsafe {
+            [
+                syscall(SYS_setgroups, groups.len(), groups.as_ptr()),
+                syscall(SYS_setresgid, group, group, group),
+                syscall(SYS_setresuid, user, user, user),
+            ]
+        };
+        assert_eq!(results, [0, 0, 0]);
+        body()
+    };
+    std::thread::scope(|scope| scope.spawn(become_user).join().unwrap())
 }
 
 /// Three members, n1 leads and is this node.

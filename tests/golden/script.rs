@@ -3,8 +3,10 @@
 //! Time: `advance MS` writes down what is told meanwhile, `watch MS` also when, `settle MS`
 //! nothing. Faults: `kill`, `powercut`, `pause N MS`, `cut A > B C` (one way),
 //! `partition A | B C`, `heal`, `lose N PEER` (N finds its connection to PEER broken, and a redial
-//! unanswered). Requests: `propose N LABEL`, `transfer N [TO]`, `shutdown N`. To look: `status`,
-//! `log N`, `counts`.
+//! unanswered), `unfit N`, `fit N` (N may not be active, or may again).
+//! Requests: `propose N LABEL`, `transfer N [TO]`, `shutdown N`, `pause_cluster N`,
+//! `resume_cluster N [force]`.
+//! To look: `status`, `log N`, `counts`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -78,12 +80,22 @@ impl Script {
             "kill" => world.crash(words.node(0)?, false),
             "powercut" => world.crash(words.node(0)?, true),
             "pause" => world.pause(words.node(0)?, words.millis(1)?),
+            "unfit" | "fit" => {
+                let host = world.place(words.node(0)?);
+                world.becomes_fit(host, verb == "fit");
+            }
             "lose" => world.evidence(words.node(0)?, words.node(1)?, 0),
             "cut" => self.cut(&words.groups(">")?, false),
             "partition" => self.cut(&words.groups("|")?, true),
             "heal" => world.heal(),
             "propose" => self.propose(words)?,
             "transfer" => self.transfer(words)?,
+            "pause_cluster" | "resume_cluster" => {
+                let (on, force) = (verb == "pause_cluster", words.0.get(1) == Some(&"force"));
+                let ask = |request| Event::Pause { request, on, force };
+                let request = world.request(words.node(0)?, ask);
+                self.labels.insert(request, if on { "pause" } else { "resume" }.to_owned());
+            }
             "shutdown" => {
                 world.request(words.node(0)?, |_| Event::Shutdown);
             }
@@ -186,6 +198,9 @@ impl Script {
                 format!("follows n{new}@{term}")
             }
             Effect::Changed(Change::Leader { new: None, term, .. }) => format!("no leader@{term}"),
+            Effect::Changed(Change::Paused { paused, term }) => {
+                format!("cluster {}@{term}", if *paused { "paused" } else { "resumed" })
+            }
             Effect::Answer { request, answer } => {
                 let label = self.labels.get(request)?;
                 format!("answers {label}: {}", answer_text(answer))
@@ -293,7 +308,8 @@ fn answer_text(answer: &Answer) -> String {
         Answer::Transferred(Err(error)) => error.to_string(),
         Answer::Release(outcome) => format!("{outcome:?}"),
         Answer::TakenOver(result) => format!("{result:?}"),
-        Answer::Paused(result) => format!("{result:?}"),
+        Answer::Paused(Ok(())) => "done".to_owned(),
+        Answer::Paused(Err(error)) => error.to_string(),
     }
 }
 

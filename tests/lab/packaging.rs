@@ -9,7 +9,7 @@ use crate::support::cluster::package;
 use crate::support::{Base, DEADLINE, Host, Lab, Member, Setup, run};
 
 /// Hosts without the package, and the package; without one says `SKIPPED`.
-fn bare(hosts: usize, body: impl FnOnce(&Lab, &Path)) {
+pub fn bare(hosts: usize, body: impl FnOnce(&Lab, &Path)) {
     match package() {
         Ok(package) => {
             let setup = Setup { hosts, base: Base::Minimal, ..Setup::default() };
@@ -93,10 +93,10 @@ fn an_upgrade_of_the_active_host_is_one_hand_over() {
 }
 
 /// Added to the version of the package.
-const NEXT: &str = "+next";
+pub const NEXT: &str = "+next";
 
 /// The same package with a higher version, made in `place`.
-fn next_version(package: &Path, place: &Path) -> PathBuf {
+pub fn next_version(package: &Path, place: &Path) -> PathBuf {
     let (tree, next) = (place.join("tree"), place.join("raftctl-next.deb"));
     dpkg_deb(&["-R".as_ref(), package, &tree]);
     let control = tree.join("DEBIAN/control");
@@ -115,7 +115,7 @@ fn dpkg_deb(arguments: &[&Path]) {
     assert!(output.status.success(), "{arguments:?}: {output:?}");
 }
 
-fn version(host: &Host) -> String {
+pub fn version(host: &Host) -> String {
     host.run(&["dpkg-query", "-W", "-f", "${Version}", "raftctl"]).ok()
 }
 

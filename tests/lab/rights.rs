@@ -72,7 +72,7 @@ fn an_event_file_chooses_nothing_but_values() {
         // The agent is done with its own event files.
         let done = || {
             let entries = host.journal(&["-u", AGENT]);
-            let over = |text: &str| text.contains("event=\"leader\"") && text.contains("succeeded");
+            let over = |text: &str| text.contains(" for leader succeeded");
             entries.iter().any(|entry| entry["MESSAGE"].as_str().is_some_and(over))
         };
         wait_until("the script of the activation has ended", DEADLINE, done);

@@ -103,7 +103,7 @@ fn a_log_file_is_appended_to_and_a_full_one_stops_nobody() {
         let object: serde_json::Value = serde_json::from_str(line).unwrap();
         last = object["message"].as_str().unwrap().to_owned();
     }
-    assert_eq!(last, "stopped");
+    assert_eq!(last, "n1 has stopped.");
 
     cluster.configure(0, &members, "[log]\nfile = \"/dev/full\"\nlevel = \"trace\"\n");
     cluster.start_with(0, cluster.command(0));

@@ -195,7 +195,7 @@ fn a_wiped_disk_is_refused_by_the_others_until_it_is_restored() {
     for (node, there, here) in [(leader.at, &new, &old), (third, &new, &old), (at, &old, &new)] {
         let line = cluster.log(node).wait(&format!("incarnation of {name} is"));
         let end = format!("incarnation of {name} is {there} there and {here} here");
-        assert!(line.ends_with(&end), "{line}");
+        assert!(line.ends_with(&(end + ".")), "{line}");
     }
     cluster.log(at).wait("role follower -> candidate");
     let described = cluster.describe(at);

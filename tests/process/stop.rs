@@ -25,7 +25,7 @@ fn a_leader_hands_over_before_it_exits() {
         let log = cluster.forget(leader.at);
         let says = |what: &str| log.iter().any(|line| line.contains(what));
         assert!(says("-> follower: leadership handed over"), "{log:#?}");
-        assert!(says(&format!("{signal}: handing over and stopping")), "{log:#?}");
+        assert!(says(&format!("hands over and stops, because of {signal}")), "{log:#?}");
         assert!(says("stopped"), "{log:#?}");
 
         let next = cluster.leader();
@@ -107,5 +107,5 @@ fn a_script_that_hangs_delays_the_stop_by_its_time_limit_only() {
     assert_eq!(code(status), 0);
     assert!(took < STOP_MAX, "{took:?}");
     let log = cluster.forget(0);
-    assert!(log.iter().any(|line| line.contains("event script failed")), "{log:#?}");
+    assert!(log.iter().any(|line| line.contains("took too long, ignoring")), "{log:#?}");
 }

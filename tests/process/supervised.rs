@@ -1,6 +1,7 @@
 //! The agent as systemd sees it: descriptors go in, notifications come out, SIGHUP means reload.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -168,7 +169,7 @@ fn a_reload_applies_what_can_change_and_names_the_rest() {
          [raft]\nelection_min = \"400ms\"\n"
     );
     reload(&mut cluster, &more);
-    cluster.log(0).wait("configuration read again");
+    cluster.log(0).wait("configuration was read again");
     let said = cluster.log(0).all();
     for words in [
         "[raft] election_min = 400ms needs a restart of this agent; it stays 200ms",
@@ -199,8 +200,41 @@ fn a_reload_can_bring_the_first_script() {
     let more = format!("[events]\nfollower = {script:?}\n");
     cluster.configure(0, &cluster.members(), &more);
     cluster.agent(0).signal(Signal::SIGHUP);
-    cluster.log(0).wait("configuration read again");
+    cluster.log(0).wait("configuration was read again");
     let heard = cluster.said.count();
     cluster.stop(0);
     cluster.said.wait_from(heard, "n1 follower");
+}
+
+/// Only what systemd has started is seen on the system bus: a cluster on somebody's desk is his.
+#[test]
+fn an_agent_started_by_hand_does_not_touch_the_system_bus() {
+    let mut cluster = Cluster::configured(1, "[authority]\nenforcement = \"none\"\n");
+    let path = cluster.root().join("system");
+    let bus = UnixListener::bind(&path).unwrap();
+    bus.set_nonblocking(true).unwrap();
+    let address = format!("unix:path={}", path.display());
+    let mut by_hand = cluster.command(0);
+    // A shell inherits these from the service that it is part of.
+    by_hand.command.env("DBUS_SYSTEM_BUS_ADDRESS", &address).env("SYSTEMD_EXEC_PID", "1");
+    cluster.start_with(0, by_hand);
+    cluster.log(0).wait("serving");
+    cluster.leader();
+    cluster.stop(0);
+    assert_eq!(bus.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+
+    let mut service = AgentCommand::bare(Path::new("/bin/sh"));
+    let agent = format!(
+        "SYSTEMD_EXEC_PID=$$ exec {} --config {}",
+        env!("CARGO_BIN_EXE_raftctld"),
+        cluster.config(0).display()
+    );
+    service.command.args(["-c", &agent]).env("DBUS_SYSTEM_BUS_ADDRESS", &address);
+    cluster.start_with(0, service);
+    // A bus that says nothing: the agent leads all the same, and stops when it is asked to.
+    bus.set_nonblocking(false).unwrap();
+    let (_silent, _) = bus.accept().unwrap();
+    cluster.log(0).wait("serving");
+    cluster.leader();
+    cluster.stop(0);
 }

@@ -13,6 +13,7 @@ use raftctl::core::{Instant, NodeId};
 use raftctl::node::event::{Answer, Consequence, Effect, Event, ReleaseOutcome, RequestId};
 
 use super::host::Host;
+use super::invariants::active_is_guarded::pause_of;
 use super::plan::Mutation;
 use super::systemd::{Call, Cx, Grant, Hand, Out, Step, Systemd};
 use super::world::{Happening, World};
@@ -348,6 +349,7 @@ impl World {
                 }
                 Effect::Host(Order::Start { token, .. }) => {
                     self.oracle.authority.promote.starts(at, running, *token, boot)?;
+                    self.oracle.authority.ineligible.starts(at, running, *token)?;
                 }
                 Effect::Host(Order::Stop { .. }) => {
                     self.oracle.authority.promote.stops(at, running)
@@ -356,6 +358,8 @@ impl World {
                     self.oracle.authority.promote.acts(at, running, consequence)?;
                 }
                 Effect::Persist { persist, .. } => {
+                    self.oracle.authority.ineligible.writes(at, running, &persist.entries)?;
+                    self.oracle.authority.word.writes(running, &persist.entries);
                     let activates = |entry: &Entry| {
                         Command::from_bytes(&entry.data)
                             .is_ok_and(|c| matches!(c.body, Some(Body::Activate(_))))
@@ -364,6 +368,13 @@ impl World {
                 }
                 _ => {}
             }
+        }
+        let pause = pause_of(running);
+        let process = running.process;
+        let given = pause.is_some_and(|p| self.oracle.authority.word.has_given(process, p));
+        self.oracle.authority.guarded.turned(at, running, effects, given)?;
+        if pause.is_some() && !given {
+            self.oracle.authority.within_bound.rests_on_pause(at);
         }
         if activating {
             self.disturb_activation();
@@ -390,6 +401,10 @@ impl World {
             let history = self.generation;
             self.oracle.authority.tokens.applied(history, &command)?;
             self.oracle.authority.paused.applied(&command)?;
+            self.oracle.authority.keeps_record.applied(&command)?;
+            let named = command.before.as_ref();
+            let alive = named.and_then(|a| self.process_of_invocation(a.invocation()));
+            self.oracle.authority.word.applied(history, &command, alive)?;
             self.oracle.authority.dead.applied(history, &command)?;
             for activation in &command.released {
                 let owner = activation.machine().first().map_or(0, |first| *first as usize - 1);
@@ -404,7 +419,7 @@ impl World {
     }
 
     /// The process that runs under this invocation.
-    fn process_of_invocation(&self, invocation: &[u8]) -> Option<u64> {
+    pub(super) fn process_of_invocation(&self, invocation: &[u8]) -> Option<u64> {
         let running = self.hosts.iter().filter_map(|host| host.running.as_ref());
         let mut processes = running.map(|running| running.process);
         processes.find(|process| Host::invocation(*process) == invocation)
@@ -579,6 +594,9 @@ impl World {
                 let current = host.running.as_ref().map(|r| host.release_of(r.process));
                 Event::Release { from, request, release: current.unwrap_or(release) }
             }
+            (Some(Mutation::ResumeWithoutWord), Event::Pause { request, on: false, .. }) => {
+                Event::Pause { request, on: false, force: true }
+            }
             (Some(Mutation::LeaseFromReceipt), Event::Message(message)) => {
                 Event::Message(self.freshened(to, message))
             }
@@ -628,7 +646,7 @@ impl World {
                     serving.push_back(at);
                 }
             }
-            if !serving.is_empty() {
+            if serving.iter().any(|at| self.hosts[*at].fit) {
                 return Ok(());
             }
             if self.now > deadline {

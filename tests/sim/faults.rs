@@ -16,8 +16,18 @@ use super::world::{Happening, World};
 impl World {
     pub(super) fn fault_of_authority(&mut self, id: NodeId) {
         let host = self.place(id);
+        let plan = self.settings.authority.expect("it is a fault of authority");
+        if !plan.only_crashes && self.rng.chance_ppm(plan.unfit_ppm) {
+            let id = self.active_or(id);
+            let host = self.place(id);
+            let fit = !self.hosts[host].fit;
+            return self.becomes_fit(host, fit);
+        }
         self.trace(host, || "fault of authority".to_owned());
         let operators = self.settings.authority.is_some_and(|plan| plan.operators);
+        if !plan.only_crashes && self.rng.chance_ppm(plan.pause_ppm) {
+            return self.operate_pause();
+        }
         match if self.only_crashes() { 6 } else { self.rng.below(16) } {
             0..=2 => {
                 let most = [100, 400, 1_500, 8_000][self.rng.below(4) as usize];
@@ -45,12 +55,7 @@ impl World {
             }
             8 => {
                 let active = self.active_or(id);
-                for peer in self.ids() {
-                    if peer != active {
-                        self.network.cut(active, peer);
-                        self.network.cut(peer, active);
-                    }
-                }
+                self.cut_off(active);
             }
             9 | 10 => self.hear_again(),
             11 => self.forge(id),
@@ -58,6 +63,46 @@ impl World {
             _ if operators => self.operator(id),
             _ => {}
         }
+    }
+
+    /// Nothing comes from a node, nor to it.
+    pub(super) fn cut_off(&mut self, id: NodeId) {
+        for peer in self.ids() {
+            if peer != id {
+                self.network.cut(id, peer);
+                self.network.cut(peer, id);
+            }
+        }
+    }
+
+    /// A host may be active from now on, or may not; its agent hears of it.
+    pub fn becomes_fit(&mut self, host: usize, fit: bool) {
+        self.hosts[host].fit = fit;
+        let (to, process) = (self.hosts[host].id, self.process_at(host));
+        if process.is_some() {
+            let event = Event::Eligible { eligible: fit };
+            self.after(Duration::ZERO, Happening::Deliver { to, process, event });
+        }
+    }
+
+    /// In the end all hosts may be active, or some never again, but not all of them.
+    pub(super) fn settle_standings(&mut self) {
+        let Some(plan) = self.settings.authority else { return };
+        let places = self.places.clone();
+        let kept = self.rng.below(places.len() as u64) as usize;
+        for (at, host) in places.into_iter().enumerate() {
+            let fit = at == kept || !plan.some_stay_unfit || self.rng.below(2) == 0;
+            self.becomes_fit(host, fit);
+        }
+    }
+
+    /// A node hears how another one stands, as it is now: the newest word comes last.
+    pub(super) fn introduce(&mut self, from: NodeId, to: NodeId, process: Option<u64>) {
+        let speaker = self.host(from).running.as_ref();
+        let standing = speaker.map(|running| running.standing);
+        let cut = self.network.is_cut(from, to);
+        let Some((eligible, priority)) = standing.filter(|_| !cut) else { return };
+        self.deliver(to, process, Event::PeerStanding { peer: from, eligible, priority });
     }
 
     pub(super) fn only_crashes(&self) -> bool {

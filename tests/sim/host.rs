@@ -129,6 +129,10 @@ pub struct Running {
     /// Event scripts that wait for the one that runs.
     pub acts: VecDeque<Consequence>,
     pub script_runs: bool,
+    /// What this process says about itself: eligible, priority.
+    pub standing: (bool, u32),
+    /// The last word of the host to this process: it may not be active.
+    pub told_unfit: bool,
 }
 
 /// Where a turn pauses.
@@ -161,6 +165,8 @@ pub struct Host {
     pub frozen_for: Duration,
     /// The node lives on another machine now; nobody hears this one any more.
     pub abandoned: bool,
+    /// Whether the host may be active, for reasons of its own. Every process is told at once.
+    pub fit: bool,
 }
 
 pub fn name_of(id: NodeId) -> NodeName {
@@ -189,6 +195,7 @@ impl Host {
             frozen_until: Instant::default(),
             frozen_for: Duration::ZERO,
             abandoned: false,
+            fit: true,
         }
     }
 
@@ -245,12 +252,14 @@ impl Host {
         let replica = Replica::new(self.replica_config(seed, settings), recovered, boot)
             .map_err(|e| format!("start: node {} cannot start: {e}", self.id))?;
         let node = Node::new(self.node_config(&ids, settings), replica, machine, applied);
+        // The host is asked BEFORE anything else happens.
+        let word = (!self.fit).then_some(Event::Eligible { eligible: false });
         let log = SimLog { log, unsynced: settings.mutation == Some(Mutation::AppendUnsynced) };
         let store = SimStore { durable: self.stored.clone(), kept: None, at: BTreeMap::new() };
         self.running = Some(Running {
             node,
             worker: DiskWorker::new(log, store),
-            inbox: VecDeque::new(),
+            inbox: word.into_iter().collect(),
             process: self.process(),
             paused_until: now,
             wake_at: None,
@@ -259,6 +268,8 @@ impl Host {
             orders: VecDeque::new(),
             acts: VecDeque::new(),
             script_runs: false,
+            standing: (self.fit, settings.host(self.id).priority),
+            told_unfit: false,
         });
         Ok(())
     }
@@ -276,6 +287,8 @@ impl Host {
             // (1 − ρ)/(1 + ρ): what the node multiplies by is taken away.
             Mutation::DriftIgnored => Some(Lie::ScaledBound(980_198)),
             Mutation::ActivateAcrossTerms => Some(Lie::Term { of: self.id }),
+            Mutation::PausedAgain => Some(Lie::OtherPause),
+            Mutation::ExpiresInPause => Some(Lie::NoPause),
             _ => None,
         }
     }
@@ -328,6 +341,8 @@ impl Host {
             release_key: self.key(),
             timing: settings.timing(self.id),
             log_keep_entries: settings.log_keep_entries,
+            priority: settings.host(self.id).priority,
+            preempt: settings.authority.is_some_and(|plan| plan.preempt),
         }
     }
 

@@ -12,6 +12,7 @@ pub mod host;
 pub mod invariants;
 pub mod network;
 pub mod oracle;
+mod pauses;
 pub mod plan;
 pub mod recorder;
 pub mod systemd;

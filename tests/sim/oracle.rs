@@ -8,16 +8,20 @@ use raftctl::node::event::Effect;
 
 use super::host::Host;
 use super::invariants::acked_write_durable::AckedWriteDurable;
+use super::invariants::active_is_guarded::ActiveIsGuarded;
 use super::invariants::active_within_bound::ActiveWithinBound;
 use super::invariants::durable_promises::DurablePromises;
 use super::invariants::election_safety::ElectionSafety;
+use super::invariants::ineligible_never_active::IneligibleNeverActive;
 use super::invariants::leader_completeness::LeaderCompleteness;
 use super::invariants::log_matching::LogMatching;
 use super::invariants::one_active_node::OneActiveNode;
+use super::invariants::paused_keeps_record::PausedKeepsRecord;
 use super::invariants::paused_never_expires::PausedNeverExpires;
 use super::invariants::promote_only_own_term::PromoteOnlyOwnTerm;
 use super::invariants::release_names_dead_invocation::ReleaseNamesDeadInvocation;
 use super::invariants::released_only_after_stopped::ReleasedOnlyAfterStopped;
+use super::invariants::resume_needs_word::ResumeNeedsWord;
 use super::invariants::safety_without_vote_lease::SafetyWithoutVoteLease;
 use super::invariants::script_order::ScriptOrder;
 use super::invariants::state_machine_safety::StateMachineSafety;
@@ -51,6 +55,10 @@ pub struct Authority {
     pub without_vote_lease: SafetyWithoutVoteLease,
     pub paused: PausedNeverExpires,
     pub script_order: ScriptOrder,
+    pub ineligible: IneligibleNeverActive,
+    pub keeps_record: PausedKeepsRecord,
+    pub word: ResumeNeedsWord,
+    pub guarded: ActiveIsGuarded,
 }
 
 impl Oracle {

@@ -52,11 +52,19 @@ pub enum Mutation {
     ReleaseByOlderInvocation,
     /// A restored state keeps its generation.
     TokenFromBareIndex,
+    /// A node does not hear that it may not be active.
+    IneligibleActivates,
+    /// A leader lets a paused cluster go on without the word of what is active.
+    ResumeWithoutWord,
+    /// What has given its word relies on the pause again.
+    PausedAgain,
+    /// Activations begin and expire although the cluster is paused.
+    ExpiresInPause,
 }
 
 impl Mutation {
     /// Every planted bug, by the name that `SIM_MUTATION` and the scripts use.
-    pub const ALL: [(&str, Mutation); 20] = [
+    pub const ALL: [(&str, Mutation); 24] = [
         ("skip_fsync", Mutation::SkipFsync),
         ("append_unsynced", Mutation::AppendUnsynced),
         ("vote_twice", Mutation::VoteTwice),
@@ -77,6 +85,10 @@ impl Mutation {
         ("ping_after_expiry", Mutation::PingAfterExpiry),
         ("release_by_older_invocation", Mutation::ReleaseByOlderInvocation),
         ("token_from_bare_index", Mutation::TokenFromBareIndex),
+        ("ineligible_activates", Mutation::IneligibleActivates),
+        ("resume_without_word", Mutation::ResumeWithoutWord),
+        ("paused_again", Mutation::PausedAgain),
+        ("expires_in_pause", Mutation::ExpiresInPause),
     ];
 
     /// The planted bug of that name.
@@ -98,6 +110,7 @@ pub struct HostPlan {
     /// D.
     pub demote_timeout: Duration,
     pub enforcement: Enforcement,
+    pub priority: u32,
 }
 
 /// How the service managers behave.
@@ -158,6 +171,14 @@ pub struct AuthorityPlan {
     pub only_crashes: bool,
     /// How often everybody is cut off while an activation is in some logs and not committed.
     pub disturb_ppm: u64,
+    /// Whether active nodes give way to others of higher priority.
+    pub preempt: bool,
+    /// How often a host becomes ineligible, or eligible again, instead of another fault.
+    pub unfit_ppm: u64,
+    /// How often an operator pauses the cluster or lets it go on, instead of another fault.
+    pub pause_ppm: u64,
+    /// Whether some hosts are ineligible for good when everything else is healed.
+    pub some_stay_unfit: bool,
     /// Whether B is looked at. It is not where the settings break it on purpose: there a planted
     /// bug has to be found by what it leads to.
     pub checks_bound: bool,
@@ -169,7 +190,7 @@ impl AuthorityPlan {
     }
 
     pub fn timing(&self, id: u64, election_min: Duration) -> Timing {
-        let HostPlan { watchdog, demote_timeout, enforcement } = self.host(id);
+        let HostPlan { watchdog, demote_timeout, enforcement, .. } = self.host(id);
         Timing {
             election_min,
             election_max: election_min * 2,
@@ -177,6 +198,7 @@ impl AuthorityPlan {
             watchdog,
             demote_timeout,
             enforcement,
+            preempt_after: Duration::from_millis(800),
             ..Timing::default()
         }
     }
@@ -202,9 +224,13 @@ impl AuthorityPlan {
                 true => Enforcement::Unbounded,
                 false => Enforcement::Bounded,
             },
+            priority: 100,
         };
         let first = plan();
-        let hosts = std::array::from_fn(|_| if unequal { plan() } else { first });
+        let mut hosts = std::array::from_fn(|_| if unequal { plan() } else { first });
+        if rng.below(2) == 0 {
+            hosts.iter_mut().for_each(|host| host.priority = 100 * rng.below(3) as u32);
+        }
         let rough = rng.below(3) as usize;
         let operators = rng.below(2) == 0;
         let habits = Habits {
@@ -233,6 +259,10 @@ impl AuthorityPlan {
             operators,
             only_crashes: false,
             disturb_ppm: 20_000,
+            preempt: rng.below(2) == 0,
+            unfit_ppm: [0, 100_000, 300_000][rng.below(3) as usize],
+            pause_ppm: [0, 150_000, 400_000][rng.below(3) as usize],
+            some_stay_unfit: rng.below(3) == 0,
             checks_bound: true,
         }
     }
@@ -283,7 +313,8 @@ impl Settings {
 
     pub fn host(&self, id: NodeId) -> HostPlan {
         let Timing { watchdog, demote_timeout, enforcement, .. } = self.timing(id);
-        HostPlan { watchdog, demote_timeout, enforcement }
+        let priority = self.authority.map_or(100, |plan| plan.host(id.0).priority);
+        HostPlan { watchdog, demote_timeout, enforcement, priority }
     }
 
     pub fn clock(&self, rng: &mut Rng) -> Clock {
@@ -368,6 +399,7 @@ impl Settings {
             watchdog: ms(watchdog),
             demote_timeout: ms(demote_timeout),
             enforcement: Enforcement::Bounded,
+            priority: 100,
         };
         match mutation {
             Mutation::PromoteAfterPause => {
@@ -378,6 +410,14 @@ impl Settings {
             Mutation::ActivateAcrossTerms => plan.disturb_ppm = 400_000,
             Mutation::PingAfterExpiry => return self.without_dead_man(),
             Mutation::TokenFromBareIndex => plan.restore = true,
+            Mutation::IneligibleActivates => plan.unfit_ppm = 300_000,
+            Mutation::PausedAgain | Mutation::ExpiresInPause => plan.pause_ppm = 400_000,
+            // Little else happens: what is active lives on, and somebody else leads.
+            Mutation::ResumeWithoutWord => {
+                (plan.pause_ppm, plan.unfit_ppm, plan.stall_ppm) = (900_000, 0, 0);
+                settings.fault_every = ms(250);
+                settings.down_max = ms(50);
+            }
             Mutation::LeaseFromReceipt => {
                 settings.vote_lease = false;
                 settings.weather.straggler_ppm = 300_000;

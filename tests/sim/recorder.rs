@@ -31,6 +31,8 @@ pub struct AppliedCommand {
     /// The newest activation before and after.
     pub before: Option<Activation>,
     pub after: Option<Activation>,
+    /// The pause in force before.
+    pub paused: Option<Index>,
     /// What the command released.
     pub released: Vec<Activation>,
 }
@@ -55,6 +57,10 @@ pub enum Lie {
     ScaledBound(u64),
     /// If it is of this node: its term is the node's own (`Recorder::term`).
     Term { of: NodeId },
+    /// There is another pause each time that it looks.
+    OtherPause,
+    /// There is no pause; nor is there one for what is applied.
+    NoPause,
 }
 
 /// The fields of an activation that lies are about: a message of prost takes the last value.
@@ -73,11 +79,18 @@ struct StateCorrection {
     generation: Option<u32>,
     #[prost(message, optional, tag = "4")]
     activation: Option<Correction>,
+    #[prost(uint64, optional, tag = "7")]
+    paused: Option<u64>,
+}
+
+fn corrected(state: &ClusterState, correction: &StateCorrection) -> ClusterState {
+    let bytes = [state.to_bytes(), correction.encode_to_vec()].concat();
+    ClusterState::from_bytes(&bytes).expect("corrections are well-formed")
 }
 
 /// What `save` gave, with another generation: a backup as it is restored (DESIGN 5.1).
 pub fn with_generation(saved: &[u8], generation: u32) -> Vec<u8> {
-    let correction = StateCorrection { generation: Some(generation), activation: None };
+    let correction = StateCorrection { generation: Some(generation), ..Default::default() };
     [saved, &correction.encode_to_vec()].concat()
 }
 
@@ -97,6 +110,8 @@ pub struct Recorder {
     /// The node's term, for a lie about it.
     pub term: Term,
     shown: Option<ClusterState>,
+    /// How often the node was shown something; only for a lie.
+    looks: u64,
 }
 
 /// FNV-1a: enough to tell payloads apart.
@@ -125,7 +140,18 @@ impl Recorder {
     /// Makes up what the node is told, if a bug is planted there.
     pub fn tell_lies(&mut self, term: Term) {
         self.term = term;
+        self.looks += 1;
         self.shown = self.planted.lie.and_then(|lie| {
+            let paused = self.truth().paused();
+            let shown = match lie {
+                Lie::OtherPause => Some(paused? + self.looks),
+                Lie::NoPause => Some(0),
+                _ => None,
+            };
+            if shown.is_some() {
+                let correction = StateCorrection { paused: shown, ..Default::default() };
+                return Some(corrected(self.truth(), &correction));
+            }
             let activation = self.truth().activation()?;
             let mut correction = Correction::default();
             match lie {
@@ -135,17 +161,27 @@ impl Recorder {
                     correction.bound_ms = Some(bound * ppm / 1_000_000);
                 }
                 Lie::Term { of } if activation.node() == of => correction.term = Some(self.term),
-                Lie::Term { .. } => return None,
+                Lie::Term { .. } | Lie::OtherPause | Lie::NoPause => return None,
             }
-            let state = StateCorrection { generation: None, activation: Some(correction) };
-            let bytes = [self.truth().to_bytes(), state.encode_to_vec()].concat();
-            Some(ClusterState::from_bytes(&bytes).expect("corrections are well-formed"))
+            let state = StateCorrection { activation: Some(correction), ..Default::default() };
+            Some(corrected(self.truth(), &state))
         });
+    }
+
+    /// The planted bug: what a pause makes void takes effect.
+    fn ignores_pause(&self, command: &Command) -> bool {
+        let voids = matches!(command.body, Some(Body::Activate(_) | Body::Expired(_)));
+        self.planted.lie == Some(Lie::NoPause) && voids
     }
 
     fn apply_command(&mut self, index: Index, term: Term, data: &[u8]) -> Result<(), Unreadable> {
         let command = Command::from_bytes(data)?;
         let before = self.inner.0.clone();
+        let ignored = before.paused().filter(|_| self.ignores_pause(&command));
+        if ignored.is_some() {
+            let correction = StateCorrection { paused: Some(0), ..Default::default() };
+            self.inner.0 = corrected(&before, &correction);
+        }
         if self.inner.0.apply(index, term, &command) == Applied::Changed {
             let body = command.body.expect("decoded");
             let released = match &body {
@@ -157,8 +193,13 @@ impl Recorder {
                 body,
                 before: before.activation().cloned(),
                 after: self.inner.0.activation().cloned(),
+                paused: before.paused(),
                 released: released.into_iter().collect(),
             });
+        }
+        if ignored.is_some() {
+            let correction = StateCorrection { paused: ignored, ..Default::default() };
+            self.inner.0 = corrected(&self.inner.0, &correction);
         }
         self.tell_lies(self.term);
         Ok(())

@@ -36,6 +36,12 @@ pub(super) enum Happening {
         host: usize,
         process: u64,
     },
+    /// A node hears how another one stands now.
+    Introduce {
+        from: NodeId,
+        to: NodeId,
+        process: Option<u64>,
+    },
     Start(NodeId),
     Crash(NodeId),
     Fault,
@@ -270,6 +276,8 @@ impl World {
             let event = Event::Connected { peer, incarnation, process };
             let delay = self.micros(if self.faults { 20_000 } else { 1_000 });
             self.after(delay, Happening::Deliver { to: node, process: here, event });
+            let delay = delay + self.micros(2_000);
+            self.after(delay, Happening::Introduce { from: peer, to: node, process: here });
         }
     }
 
@@ -406,6 +414,7 @@ impl World {
         match happening {
             Happening::Deliver { to, process, event } => self.deliver(to, process, event),
             Happening::Wake { host, process } => return self.wake(host, process),
+            Happening::Introduce { from, to, process } => self.introduce(from, to, process),
             Happening::DiskDone { host, process } => return self.disk_done(host, process),
             Happening::Save { host, process } => {
                 if self.process_at(host) == Some(process)
@@ -433,7 +442,7 @@ impl World {
     fn unless_frozen(&mut self, happening: Happening) -> Option<Happening> {
         let host = match &happening {
             Happening::Deliver { process: Some(process), .. } => (*process >> 48) as usize,
-            Happening::Deliver { to, .. } => self.place(*to),
+            Happening::Deliver { to, .. } | Happening::Introduce { to, .. } => self.place(*to),
             Happening::Wake { host, .. }
             | Happening::DiskDone { host, .. }
             | Happening::Save { host, .. }
@@ -535,6 +544,7 @@ impl World {
     /// Takes what is at hand.
     fn drain(&mut self, at: usize) -> Vec<Effect> {
         let ack_early = self.settings.mutation == Some(Mutation::AckBeforeCommit);
+        let unheard = self.settings.mutation == Some(Mutation::IneligibleActivates);
         let reading = self.hosts[at].reading(self.now);
         let mut effects = Vec::new();
         let mut early = Vec::new();
@@ -547,6 +557,12 @@ impl World {
                 Event::Propose { request, .. } if ack_early => Some(*request),
                 _ => None,
             };
+            if let Event::Eligible { eligible } = event {
+                running.told_unfit = !eligible;
+                if unheard {
+                    continue;
+                }
+            }
             running.node.handle(reading, event, &mut effects);
             if let Some(request) = proposal {
                 early.push((request, running.node.replica().position().last));
@@ -640,6 +656,18 @@ impl World {
             }
             Effect::Stopped => self.end_process(at, false),
             Effect::Changed(_) | Effect::Warn(_) | Effect::Learn(_) | Effect::Publish(_) => {}
+            Effect::Standing { .. } if self.hosts[at].abandoned => {}
+            Effect::Standing { eligible, priority } => {
+                let running = self.hosts[at].running.as_mut().expect("it says so");
+                let before = std::mem::replace(&mut running.standing, (eligible, priority));
+                if before == running.standing {
+                    return; // Said when the connections were made.
+                }
+                for to in self.ids().into_iter().filter(|to| *to != id) {
+                    let (delay, process) = (self.micros(2_000), self.process_of(to));
+                    self.after(delay, Happening::Introduce { from: id, to, process });
+                }
+            }
             Effect::Act(consequence) => self.act(at, process, consequence),
             Effect::Host(order) => self.order(at, process, order),
             Effect::Announce { .. } if self.hosts[at].abandoned => {}
@@ -876,6 +904,7 @@ impl World {
         self.faults = false;
         self.network.weather = Weather::CALM;
         self.end_pauses();
+        self.settle_standings();
         for id in self.ids() {
             self.start(id)?;
         }
@@ -907,6 +936,13 @@ impl World {
         };
         let Some(Answer::Applied { index }) = self.answers.get(&probe) else { unreachable!() };
         let index = *index;
+        let began = match self.settings.authority {
+            Some(_) => {
+                self.resume_in_the_end()?;
+                self.now
+            }
+            None => began,
+        };
         self.becomes_active(began)?;
         let deadline = self.now + Duration::from_secs(15);
         let applied = |h: &Host| h.running.as_ref().is_some_and(|r| r.node.applied().0 >= index);

@@ -34,6 +34,7 @@ pub struct Unit {
     pub control_group: String,
     pub result: &'static str,
     pub status: i32,
+    pub restarts: u32,
 }
 
 impl Unit {
@@ -59,6 +60,7 @@ impl Unit {
             control_group: String::new(),
             result: "success",
             status: 0,
+            restarts: 0,
         }
     }
 
@@ -103,6 +105,7 @@ impl Unit {
             ("ControlGroup", Variant::from(self.control_group.clone())),
             ("Result", Variant::from(self.result)),
             ("ExecMainStatus", Variant::from(self.status)),
+            ("NRestarts", Variant::from(self.restarts)),
         ])
     }
 

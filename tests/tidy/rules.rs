@@ -8,7 +8,7 @@ pub const FLOORS: &[(u8, &[&str])] = &[
     (1, &["consensus"]),
     (2, &["storage", "transport"]),
     (3, &["node"]),
-    (4, &["dbus", "events", "http", "systemd"]),
+    (4, &["dbus", "events", "http", "log", "systemd"]),
     (5, &["exit", "daemon", "cli", "generator", "helper", "bin"]),
 ];
 

@@ -10,7 +10,7 @@ use raftctl::core::message::Message;
 use raftctl::limits;
 use raftctl::transport::PeerEvent;
 use raftctl::transport::frame::{self, FrameType};
-use raftctl::transport::wire::{ConnectionKind, StatusRequest};
+use raftctl::transport::wire::{ConnectionKind, Standing, StatusRequest};
 use tokio::net::TcpStream;
 
 use super::support::*;
@@ -101,6 +101,7 @@ async fn strangers_that_send_anything_are_closed() {
         sealed(FrameType::Hello, &[0xff; 100]),
         framed(FrameType::Message, &heartbeat(3, 1, 0)),
         framed(FrameType::StatusRequest, &StatusRequest { request: 1 }),
+        framed(FrameType::Standing, &Standing { eligible: false, priority: 1 }),
         framed(FrameType::Welcome, &scene.third.greeting(1, ConnectionKind::Bulk)),
         b"GET / HTTP/1.1\r\nHost: n1\r\n\r\n".to_vec(),
     ];
@@ -262,6 +263,7 @@ async fn a_peer_that_breaks_the_rules_is_closed_and_not_believed() {
         sealed(FrameType::Message, &[0xff; 20]),
         sealed(FrameType::Message, &[7 << 3 | 2, 0].repeat(30_000)),
         sealed(FrameType::StatusReply, &[0xff; 20]),
+        sealed(FrameType::Standing, &[0xff; 20]),
         damaged,
     ];
     let mut faulty = 0;

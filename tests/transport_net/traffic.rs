@@ -29,6 +29,59 @@ async fn every_member_reaches_every_other_on_both_connections() {
     }
 }
 
+/// The next word of member 1 about itself.
+async fn standing(node: &mut Node) -> (bool, u32) {
+    loop {
+        if let PeerEvent::Standing { from, eligible, priority, .. } = node.next().await {
+            assert_eq!(from, NodeId(1));
+            return (eligible, priority);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_standing_is_said_on_every_connection_and_at_every_change() {
+    let (listeners, members) = members(2);
+    let [one, two] = <[_; 2]>::try_from(listeners).unwrap();
+    let again = two.try_clone().unwrap();
+    let n1 = Node::start(one, &members, 1, 101);
+    n1.handle.set_standing(true, 100);
+    let mut n2 = Node::start(two, &members, 2, 102);
+    // Before it, who says so: another process of the same node starts unknown.
+    assert_eq!(n2.connected(1).await, 101);
+    assert_eq!(standing(&mut n2).await, (true, 100));
+    n1.handle.set_standing(false, 7);
+    assert_eq!(standing(&mut n2).await, (false, 7));
+    drop(n2);
+    let mut n2 = Node::start(again, &members, 2, 103);
+    assert_eq!(standing(&mut n2).await, (false, 7));
+    n1.handle.set_standing(true, u32::MAX);
+    assert_eq!(standing(&mut n2).await, (true, u32::MAX));
+}
+
+/// An agent from before there were standings would close the connection.
+#[tokio::test]
+async fn nothing_is_said_about_itself_to_a_peer_that_would_not_understand() {
+    let (listeners, members) = members(2);
+    let [one, two] = <[_; 2]>::try_from(listeners).unwrap();
+    let n1 = Node::start(one, &members, 1, 101);
+    n1.handle.set_standing(true, 100);
+    let n2 = StandIn::new(two, &members, 2, 102);
+    let mut control = loop {
+        let (hello, mut wire) = n2.accept_hello().await;
+        let mut welcome = n2.greeting(1, hello.kind());
+        welcome.protocol_max = 1;
+        wire.send(FrameType::Welcome, &welcome).await;
+        if hello.kind() == ConnectionKind::Control {
+            break wire;
+        }
+    };
+    n1.handle.set_standing(false, 100);
+    n1.handle.send(heartbeat(1, 2, 5));
+    let message = control.receive_message().await;
+    assert_eq!(message.commit, 5);
+}
+
 #[tokio::test]
 async fn messages_of_one_connection_keep_their_order() {
     let (listeners, members) = members(2);

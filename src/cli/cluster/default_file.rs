@@ -102,8 +102,8 @@ const MADE_SCRIPT: &str = "event.sh";
 
 const SCRIPT: &str = "\
 #!/bin/sh
-# Runs when a node becomes the leader, and when it ceases to be; docs/events.md has all there is to
-# know. Put here what your hosts need. What it prints is in the node's log.
+# Runs when a node becomes the leader, and when it ceases to be; raftctl-events(7) has all there is
+# to know. Put here what your hosts need. What it prints is in the node's log.
 echo \"$RAFTCTL_NODE is $RAFTCTL_ROLE: term $RAFTCTL_TERM, token $RAFTCTL_TOKEN\"
 ";
 

@@ -36,20 +36,23 @@ impl Authority {
         Some(self.fenced_at.map_or(first, |at| at + limits::FENCE_AGAIN_AFTER))
     }
 
-    pub(super) fn lease_end(&self) -> Instant {
-        self.lease.map_or(Instant::default(), |lease| lease.ends())
+    /// L; or, if that is later, when it was last seen that a pause takes the place of a lease.
+    pub(super) fn guarded_until(&self) -> Instant {
+        let end = self.lease.map_or(Instant::default(), |lease| lease.ends());
+        end.max(self.pause.rested_at)
     }
 
     /// L + G while a lease is what keeps this host from being stopped. Not any more when the
-    /// service manager has the stop job and the lease is over: then the watchdog guards.
+    /// service manager has the stop job and the lease is over: then the watchdog guards. Not while
+    /// a pause takes its place.
     pub(super) fn set_dead_man(&mut self, holds: bool, orders: &mut Vec<Order>) {
         let wanted = match self.phase {
             Phase::Starting | Phase::Active | Phase::Stopping => true,
             Phase::Waiting | Phase::Settling => self.planned && holds,
             Phase::Unknown | Phase::Idle | Phase::Releasing => false,
         };
-        let wanted = wanted.then(|| {
-            let end = self.lease_end() + self.timing.grace;
+        let wanted = (wanted && !self.pause.rests).then(|| {
+            let end = self.guarded_until() + self.timing.grace;
             self.acknowledge_by.map_or(end, |by| by.max(end))
         });
         if wanted != self.dead_man {
@@ -69,12 +72,13 @@ impl Authority {
         }
     }
 
-    pub(super) fn earliest(&self, view: &View<'_>, holds: bool) -> Option<Instant> {
+    pub(super) fn earliest(&self, view: &View<'_>) -> Option<Instant> {
         let now = view.now;
         let uses = matches!(self.phase, Phase::Starting | Phase::Active) || self.planned;
-        let lease = self.lease.filter(|_| holds && uses);
+        let lease = self.lease.filter(|_| uses && self.holds_lease(view));
         let lease = lease.map(|l| now.boot + l.length.saturating_sub(now.at_most_since(l.t0)));
-        let bound = view.record.filter(|r| r.is_active() && view.leads).and_then(|r| r.bound());
+        let waits = view.leads && view.paused.is_none();
+        let bound = view.record.filter(|r| r.is_active() && waits).and_then(|r| r.bound());
         let expiry = bound.zip(self.superseded).and_then(|(bound, (_, since))| {
             let left = successor_wait(bound).saturating_sub(now.at_least_since(since));
             // Passed already: the log's business, not a deadline.

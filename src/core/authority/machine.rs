@@ -6,10 +6,12 @@
 
 use std::collections::VecDeque;
 
+use super::Enforcement;
+use super::pause::OnPause;
+use super::wait::Epoch;
 use super::{Act, Lease, Order, Phase, Report, Rounds, Signal, Timing, table};
-use super::{Enforcement, successor_wait};
 use crate::core::state::Activation;
-use crate::core::{Instant, NodeId, Reading, Term, Token};
+use crate::core::{Index, Instant, NodeId, Reading, Term, Token};
 use crate::limits;
 
 /// Whose authority.
@@ -38,12 +40,16 @@ pub struct View<'a> {
     pub owed: Option<Token>,
     /// Whether its release is committed, though perhaps not applied yet.
     pub released: bool,
+    /// The pause in force, by its index.
+    pub paused: Option<Index>,
+    /// The last end of a pause, by its index.
+    pub resumed: Index,
 }
 
 /// The authority of one host.
 #[derive(Debug)]
 pub struct Authority {
-    me: Me,
+    pub(super) me: Me,
     pub(super) timing: Timing,
     pub(super) phase: Phase,
     pub(super) rounds: Rounds,
@@ -53,8 +59,13 @@ pub struct Authority {
     /// Whether that activation reached [`Phase::Active`].
     was_active: bool,
     /// No promotion in this term any more.
-    barred: Option<Term>,
-    leaving: bool,
+    pub(super) barred: Option<Term>,
+    pub(super) leaving: bool,
+    pub(super) yielding: bool,
+    /// The activation whose demotion has begun: it is never used again.
+    spent: Option<Token>,
+    /// Rests on a pause, and when it last did (see `pause`).
+    pub(super) pause: OnPause,
     /// Number of the newest order.
     pub(super) number: u64,
     signals: VecDeque<Signal>,
@@ -76,7 +87,7 @@ pub struct Authority {
     /// A stop that is ordered again has to be acknowledged by then: the lease is long over.
     pub(super) acknowledge_by: Option<Instant>,
     /// The record of another run, and since when an elected leader of a later term is known.
-    pub(super) superseded: Option<(Token, Reading)>,
+    pub(super) superseded: Option<(Epoch, Reading)>,
     deadline: Option<Instant>,
 }
 
@@ -93,6 +104,9 @@ impl Authority {
             was_active: false,
             barred: None,
             leaving: false,
+            yielding: false,
+            spent: None,
+            pause: OnPause::default(),
             number: 0,
             signals: VecDeque::new(),
             // At once.
@@ -135,7 +149,7 @@ impl Authority {
         self.phase == Phase::Active
     }
 
-    /// Whether the demotion under way may take its time: the lease still holds.
+    /// Whether the demotion under way may take its time: nobody can become active meanwhile.
     pub fn is_planned(&self) -> bool {
         self.planned
     }
@@ -145,9 +159,10 @@ impl Authority {
         self.barred == Some(term)
     }
 
-    /// From now on (`true`) this host shall not be active: it is about to hand over or to stop.
-    pub fn leave(&mut self, leaving: bool) {
-        self.leaving = leaving;
+    /// From now on (`true`) this host shall not be active: it is about to stop or to suspend
+    /// (`leaving`), or to hand over (`yielding`), which a pause forbids.
+    pub fn leave(&mut self, leaving: bool, yielding: bool) {
+        (self.leaving, self.yielding) = (leaving, yielding);
     }
 
     /// A transfer begins: nothing is promoted in this term any more.
@@ -218,20 +233,12 @@ impl Authority {
     /// Until when the watchdog may be pinged; `None` without limit (DESIGN 5.7).
     pub fn ping_until(&self) -> Option<Instant> {
         let held = matches!(self.phase, Phase::Starting | Phase::Active | Phase::Stopping);
-        held.then(|| self.lease.map_or(Instant::default(), |lease| lease.ends()))
+        (held && !self.pause.rests).then(|| self.guarded_until())
     }
 
     /// When the next turn is due, as seen in the last one.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadline
-    }
-
-    /// Whether the record is another run's, still active, and its bound has passed (DESIGN 5.4).
-    pub fn bound_passed(&self, view: &View<'_>) -> bool {
-        let Some(record) = view.record.filter(|record| record.is_active()) else { return false };
-        let Some((token, since)) = self.superseded else { return false };
-        let Some(bound) = record.bound() else { return false };
-        token == record.token() && view.now.at_least_since(since) >= successor_wait(bound)
     }
 
     /// One turn.
@@ -240,14 +247,16 @@ impl Authority {
             self.began = view.now.boot;
         }
         self.watch_record(view);
-        let holds = self.lease.is_some_and(|lease| lease.holds(view.now, view.term) && view.leads);
+        let leased = self.holds_lease(view);
+        self.watch_pause(view);
+        let holds = leased || self.pause.rests;
         if self.planned && !holds {
             // The lease ended during a planned demotion: from here D counts.
             self.planned = false;
-            self.began = self.lease_end().min(view.now.boot);
+            self.began = self.guarded_until().min(view.now.boot);
             self.step_down |= view.leads;
         }
-        let entitled = holds && self.may_use_record(view);
+        let entitled = (leased && self.may_use_record(view)) || self.stays_in_pause(view, leased);
         let signal = if entitled { Signal::Entitled } else { Signal::Unentitled };
         self.apply(signal, view, holds, orders);
         for signal in [Signal::Retry, Signal::FenceDue, Signal::Quiet] {
@@ -266,7 +275,7 @@ impl Authority {
         }
         self.set_dead_man(holds, orders);
         self.tell_fence(orders);
-        self.deadline = self.earliest(view, holds);
+        self.deadline = self.earliest(view);
     }
 
     /// The record is this run's, of the term it leads, and may still be used (DESIGN 5.5).
@@ -281,6 +290,8 @@ impl Authority {
             && view.record.as_ref().is_some_and(ours)
             && self.barred != Some(view.term)
             && !self.leaving
+            && !self.yielding
+            && view.record.is_none_or(|record| self.spent != Some(record.token()))
             // A record that was replaced while this activation ran is another activation.
             && self.token.is_none_or(|token| view.record.is_some_and(|r| r.token() == token))
     }
@@ -306,8 +317,9 @@ impl Authority {
             Phase::Active => self.was_active = true,
             Phase::Stopping => {
                 self.barred = Some(view.term);
+                self.spent = self.token;
                 self.planned = holds;
-                let end = self.lease_end();
+                let end = self.guarded_until();
                 self.began = if holds { view.now.boot } else { end.min(view.now.boot) };
                 // A leader that hears nobody must not keep the others quiet (DESIGN 5.6).
                 self.step_down |= view.leads && !holds;
@@ -326,7 +338,8 @@ impl Authority {
                 self.planned = false;
                 self.fenced_at = None;
             }
-            Phase::Unknown | Phase::Releasing => {}
+            Phase::Releasing => self.spent = self.token.or(view.owed),
+            Phase::Unknown => {}
         }
     }
 
@@ -364,20 +377,6 @@ impl Authority {
             Order::Start { .. } => self.signals.push_back(Signal::Started),
             Order::Stop { .. } => self.signals.push_back(Signal::Stopped),
             _ => {}
-        }
-    }
-
-    /// Since when the record of another run is known to be superseded by an elected leader of a
-    /// later term. Further elections change nothing (DESIGN 5.4).
-    fn watch_record(&mut self, view: &View<'_>) {
-        let record = view.record.filter(|record| record.is_active());
-        let Some(record) = record.filter(|record| view.elected && view.term > record.term()) else {
-            let same = record.map(|record| record.token());
-            self.superseded = self.superseded.filter(|(token, _)| Some(*token) == same);
-            return;
-        };
-        if self.superseded.is_none_or(|(token, _)| token != record.token()) {
-            self.superseded = Some((record.token(), view.now));
         }
     }
 }

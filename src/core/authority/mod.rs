@@ -15,8 +15,10 @@ mod deadlines;
 mod lease;
 mod machine;
 mod order;
+mod pause;
 mod table;
 mod timing;
+mod wait;
 
 pub use lease::{Lease, Rounds};
 pub use machine::{Authority, Me, View};

@@ -1,5 +1,7 @@
 //! The table over all pairs, and the rules of DESIGN section 5 one by one.
 
+mod pause;
+
 use std::time::Duration;
 
 use super::*;
@@ -128,6 +130,8 @@ impl Fixture {
             record: self.state.activation(),
             owed: self.state.owed_by(&OWN).map(|a| a.token()),
             released: self.released,
+            paused: self.state.paused(),
+            resumed: self.state.resumed(),
         }
     }
 
@@ -178,7 +182,7 @@ fn armed(orders: &[Order]) -> Option<Instant> {
 #[test]
 fn rule_5_every_missing_condition_forbids_the_promotion() {
     type Spoil = fn(&mut Fixture);
-    let spoil: [(&str, Spoil); 8] = [
+    let spoil: [(&str, Spoil); 9] = [
         ("no lease", |_| {}),
         ("lease over", |f| {
             f.lease();
@@ -202,7 +206,11 @@ fn rule_5_every_missing_condition_forbids_the_promotion() {
         }),
         ("leaving", |f| {
             f.lease();
-            f.authority.leave(true);
+            f.authority.leave(true, false);
+        }),
+        ("yielding", |f| {
+            f.lease();
+            f.authority.leave(false, true);
         }),
         ("a slow clock hides that the lease is over", |f| {
             f.lease();
@@ -333,7 +341,7 @@ fn rule_7_the_fence_counts_from_the_end_of_the_lease() {
 #[test]
 fn rule_8_a_planned_demotion_renews_and_is_not_fenced() {
     let mut fixture = Fixture::active();
-    fixture.authority.leave(true);
+    fixture.authority.leave(true, false);
     let number = stop_of(&fixture.turn()).expect("a stop");
     let orders = fixture.report(Report::StopQueued { number });
     assert!(!orders.contains(&Order::DisarmDeadMan), "it still leads: {orders:?}");
@@ -352,7 +360,7 @@ fn rule_8_a_planned_demotion_renews_and_is_not_fenced() {
 #[test]
 fn rule_8_the_dead_man_follows_a_planned_demotion_to_its_end() {
     let mut fixture = Fixture::active();
-    fixture.authority.leave(true);
+    fixture.authority.leave(true, false);
     let number = stop_of(&fixture.turn()).expect("a stop");
     fixture.lease();
     assert!(armed(&fixture.report(Report::StopQueued { number })).is_none(), "still armed");
@@ -450,7 +458,7 @@ fn random_histories_start_only_under_a_lease_and_release_only_after_proof() {
                 }
                 7 => fixture.pass(rng.below(120)),
                 _ => {
-                    fixture.authority.leave(rng.below(2) == 0);
+                    fixture.authority.leave(rng.below(2) == 0, rng.below(2) == 0);
                     fixture.turn()
                 }
             };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::limits;
+
 /// ρ: how much a clock may run fast or slow, in parts per million (1 %).
 pub const DRIFT_PPM: u32 = 10_000;
 
@@ -31,6 +33,8 @@ pub struct Timing {
     pub demote_timeout: Duration,
     /// Who ends an activation when this process does not.
     pub enforcement: Enforcement,
+    /// How long a node of higher priority must have been ready before it is given way to.
+    pub preempt_after: Duration,
 }
 
 /// Who ends an activation when this process does not.
@@ -57,6 +61,7 @@ impl Default for Timing {
             watchdog: Duration::from_millis(500),
             demote_timeout: Duration::from_millis(1500),
             enforcement: Enforcement::Bounded,
+            preempt_after: limits::PREEMPT_AFTER,
         }
     }
 }

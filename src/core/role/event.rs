@@ -14,18 +14,36 @@ pub enum EventName {
     Candidate,
     /// This node receives the log and does not vote.
     Learner,
-    /// Any of the others; runs after the script of the event itself.
+    /// Any of these four; runs after the script of the event itself.
     Change,
+    /// This node has become active.
+    Active,
+    /// This node is active no longer, and what it ran has stopped.
+    Released,
+    /// This node hears no quorum any more.
+    QuorumLost,
+    /// This node hears a quorum again.
+    QuorumRegained,
+    /// Something of an activation was ended by force.
+    Fenced,
+    /// This host was taken out of service, or put back.
+    Maintenance,
 }
 
 impl EventName {
     /// Every event, in the order of the documentation.
-    pub const ALL: [EventName; 5] = [
+    pub const ALL: [EventName; 11] = [
         EventName::Leader,
         EventName::Follower,
         EventName::Candidate,
         EventName::Learner,
         EventName::Change,
+        EventName::Active,
+        EventName::Released,
+        EventName::QuorumLost,
+        EventName::QuorumRegained,
+        EventName::Fenced,
+        EventName::Maintenance,
     ];
 
     /// The word used in configuration, environment and log.
@@ -36,6 +54,29 @@ impl EventName {
             EventName::Candidate => "candidate",
             EventName::Learner => "learner",
             EventName::Change => "change",
+            EventName::Active => "active",
+            EventName::Released => "released",
+            EventName::QuorumLost => "quorum-lost",
+            EventName::QuorumRegained => "quorum-regained",
+            EventName::Fenced => "fenced",
+            EventName::Maintenance => "maintenance",
+        }
+    }
+
+    /// Whether the role machine submits it: the event of a role, or `change`, which runs with it.
+    pub const fn is_of_role(self) -> bool {
+        match self {
+            EventName::Leader
+            | EventName::Follower
+            | EventName::Candidate
+            | EventName::Learner
+            | EventName::Change => true,
+            EventName::Active
+            | EventName::Released
+            | EventName::QuorumLost
+            | EventName::QuorumRegained
+            | EventName::Fenced
+            | EventName::Maintenance => false,
         }
     }
 }
@@ -57,10 +98,14 @@ impl FromStr for EventName {
 
 /// The text names no event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown event {text:?}; expected one of leader, follower, candidate, learner, change")]
+#[error("unknown event {text:?}; expected one of {}", names())]
 pub struct UnknownEvent {
     /// What was given.
     pub text: String,
+}
+
+fn names() -> String {
+    EventName::ALL.map(EventName::as_str).join(", ")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Every command against every standing of the record.
 
 use super::*;
+use crate::core::command::Pause;
 
 fn activate_by(prev: u64, node: u64, term: u64, invocation: u8) -> Command {
     Body::Activate(Activate {
@@ -133,4 +134,75 @@ fn an_incarnation_is_recorded_once() {
     assert!(matches!(state.apply(4, 1, &record(9, 2)), Applied::Void(_)));
     assert_eq!(state.incarnation(NodeId(1)), Some(Incarnation([1; 16])));
     assert_eq!(ClusterState::from_bytes(&state.to_bytes()).unwrap(), state);
+}
+
+fn pause() -> Command {
+    Body::Pause(Pause {}).into()
+}
+
+fn resume(pause: u64, forced: bool, token: u64, term: u64) -> Command {
+    Body::Resume(Resume { pause, forced, token, term }).into()
+}
+
+#[test]
+fn in_a_pause_no_activation_begins_and_none_expires_but_by_force() {
+    let mut state = ClusterState::default();
+    state.apply(3, 1, &activate(0, 1, 1));
+    assert_eq!(state.apply(4, 1, &pause()), Applied::Changed);
+    assert_eq!(state.paused(), Some(4));
+    assert!(matches!(state.apply(5, 1, &pause()), Applied::Void(_)), "it is paused already");
+    assert!(matches!(state.apply(6, 2, &expired(3)), Applied::Void(_)));
+    assert!(active(&state));
+    let forced = Body::Expired(Expired { token: 3, forced: true }).into();
+    assert_eq!(state.apply(7, 2, &forced), Applied::Changed);
+    assert!(matches!(state.apply(8, 2, &activate(3, 2, 2)), Applied::Void(_)));
+    assert_eq!(state.apply(9, 2, &resume(4, false, 0, 0)), Applied::Changed, "nothing is active");
+    assert_eq!((state.paused(), state.resumed()), (None, 9));
+    assert_eq!(state.apply(10, 2, &activate(3, 2, 2)), Applied::Changed);
+}
+
+#[test]
+fn a_release_counts_in_a_pause_as_ever() {
+    let mut state = ClusterState::default();
+    state.apply(3, 1, &activate(0, 1, 1));
+    state.apply(4, 1, &pause());
+    assert_eq!(state.apply(5, 1, &release(1, 1, 3, &[])), Applied::Changed);
+    assert!(!active(&state));
+}
+
+#[test]
+fn a_pause_ends_by_the_word_of_what_is_active_in_its_term_or_by_force() {
+    let mut paused = ClusterState::default();
+    paused.apply(3, 1, &activate(0, 1, 1));
+    paused.apply(4, 1, &pause());
+    for (what, command) in [
+        ("no word", resume(4, false, 0, 0)),
+        ("of another activation", resume(4, false, 2, 6)),
+        ("in another term", resume(4, false, 3, 5)),
+        ("another pause", resume(3, false, 3, 6)),
+        ("another pause, forced", resume(3, true, 0, 0)),
+    ] {
+        let mut state = paused.clone();
+        assert!(matches!(state.apply(9, 6, &command), Applied::Void(_)), "{what}");
+        assert_eq!(state, paused, "{what}");
+    }
+    let mut state = paused.clone();
+    assert_eq!(state.apply(9, 6, &resume(4, false, 3, 6)), Applied::Changed);
+    let record = state.activation().expect("it is active");
+    assert_eq!((record.token(), record.term(), record.is_active()), (Token(3), 6, true));
+    let mut state = paused.clone();
+    assert_eq!(state.apply(9, 6, &resume(4, true, 0, 0)), Applied::Changed);
+    assert_eq!(state.activation(), paused.activation(), "nobody has said anything");
+    assert!(matches!(state.apply(10, 6, &resume(4, true, 0, 0)), Applied::Void(_)));
+}
+
+/// States of a version before there were pauses.
+#[test]
+fn a_state_without_the_field_is_not_paused_and_a_pause_survives_a_snapshot() {
+    let mut state = ClusterState::default();
+    state.apply(3, 1, &activate(0, 1, 1));
+    let before = ClusterState::from_bytes(&state.to_bytes()).unwrap();
+    assert_eq!((before.paused(), before.resumed()), (None, 0));
+    state.apply(4, 1, &pause());
+    assert_eq!(ClusterState::from_bytes(&state.to_bytes()), Ok(state));
 }

@@ -29,10 +29,15 @@ fn read(event: EventName, bytes: &[u8]) -> Result<Payload, EventFileError> {
     parse(bytes, Expected { event, node: &node, cluster: "blue" })
 }
 
+/// Whether a file of `event` may speak of the role `follower`.
+fn role_may_differ(event: EventName) -> bool {
+    !event.is_of_role() || matches!(event, EventName::Follower | EventName::Change)
+}
+
 #[test]
 fn what_the_agent_writes_reads_back() {
     let directory = tempfile::tempdir().unwrap();
-    for event in [EventName::Follower, EventName::Change] {
+    for event in EventName::ALL.into_iter().filter(|event| role_may_differ(*event)) {
         let payload = payload(event);
         for _ in 0..2 {
             write(directory.path(), event, &payload).unwrap();
@@ -113,6 +118,13 @@ fn values_follow_their_grammars() {
         assert!(!refused.to_string().contains(['\n', '\0']), "{refused}");
     }
     assert!(read(EventName::Change, &with("role", "change".into())).is_err());
+    for role in ["active", "quorum-lost", "change", ""] {
+        let mut object: serde_json::Map<_, _> =
+            serde_json::from_slice(&payload(EventName::Fenced).input()).unwrap();
+        object.insert("role".to_owned(), role.into());
+        let bytes = serde_json::to_vec(&object).unwrap();
+        assert!(read(EventName::Fenced, &bytes).is_err(), "{role:?} is no role");
+    }
 }
 
 #[test]

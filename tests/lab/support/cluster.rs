@@ -19,7 +19,8 @@ pub const PORT: u16 = 7100;
 const PACKAGE: &str = "RAFTCTL_DEB";
 
 /// What goes into the package, below the sources: it is older than none of them.
-const PACKED: &[&str] = &["src", "systemd", "dbus", "debian", "Cargo.toml", "Cargo.lock"];
+const PACKED: &[&str] =
+    &["src", "systemd", "dbus", "completions", "debian", "man", "Cargo.toml", "Cargo.lock"];
 
 /// The script of every event, and the file to which it appends.
 const SCRIPT: &str = "/etc/raftctl/record-event";

@@ -124,6 +124,8 @@ impl Host {
         command.args(["--boot", "--register=no", "--keep-unit", "--console=pipe"]);
         // Without bpf(2) the limits of addresses and devices are silently not enforced.
         command.args(["--notify-ready=yes", "--system-call-filter=bpf"]);
+        // A host may change its addresses.
+        command.arg("--capability=CAP_NET_ADMIN");
         command.arg(format!("--network-namespace-path=/run/netns/{}", self.name));
         command.arg(format!("--machine={}", self.machine));
         command.arg(format!("--hostname={}", self.name));

@@ -3,6 +3,7 @@
 mod agent;
 mod bus;
 mod cluster;
+mod journal;
 mod lines;
 mod tree;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use agent::{Agent, AgentCommand, code};
 pub use cluster::{Cluster, Leader, free_ports};
+pub use journal::Journal;
 pub use lines::Lines;
 pub use tree::{copy_tree, snapshot};
 

@@ -1,5 +1,6 @@
 //! Active within the bound (DESIGN 5.4, 5.7): what an activation started has stopped, in real time,
-//! B after its last confirmed lease began, whatever its agent does.
+//! B after its last confirmed lease began, whatever its agent does; unless a pause of the cluster
+//! takes the place of the lease, until the next one.
 //!
 //! And what B is counted from is true: when a lease begins that a quorum confirms, nobody has been
 //! elected in a later term.
@@ -38,6 +39,11 @@ impl ActiveWithinBound {
         }
         let before = self.leases.insert(host, t0);
         Ok(before != Some(t0))
+    }
+
+    /// What is active on `host` rests on a pause.
+    pub fn rests_on_pause(&mut self, host: usize) {
+        self.leases.remove(&host);
     }
 
     /// B after `t0`: what runs on `host`.

@@ -1,6 +1,7 @@
 //! Promote only in one's own term (DESIGN 5.5): the target is started, and a leader script handed
 //! out, only while the record as it is says this node, this run and this term, and the node leads;
-//! a start only under a lease, and never after a demotion in the same term.
+//! a start only under a lease, and never after a demotion in the same term. The script of an
+//! activation that a pause keeps needs neither term nor leadership: its target is up.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use raftctl::core::role::EventName;
 use raftctl::core::{Instant, NodeId, Term, Token};
 use raftctl::node::event::Consequence;
 
+use super::active_is_guarded::pause_of;
 use crate::sim::host::{Host, Running};
 
 #[derive(Default)]
@@ -64,6 +66,9 @@ impl PromoteOnlyOwnTerm {
     /// The agent hands out an event script.
     pub fn acts(&self, host: usize, running: &Running, act: &Consequence) -> Result<(), String> {
         if act.script.event != EventName::Leader {
+            return Ok(());
+        }
+        if pause_of(running).is_some() && running.node.status().token == act.token {
             return Ok(());
         }
         entitled(host, running, act.token, "runs the leader script")

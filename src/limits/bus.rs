@@ -1,0 +1,39 @@
+//! Limits of who may ask for what on D-Bus, and of the connection to the system bus.
+
+use std::time::Duration;
+
+/// Groups of a client of the private socket that are looked at; the kernel allows no more.
+/// At the limit: the client is refused.
+pub const DBUS_PEER_GROUPS_MAX: usize = 65536;
+
+/// Calls from the system bus, of all clients together, that run at once; each holds one task.
+/// At the limit: further ones wait, unread, in the bus. No client that has not been authorised
+/// gets far: see `DBUS_CALLS_PER_USER_MAX`.
+pub const SYSTEM_BUS_CALLS_MAX: usize = 64;
+
+/// Calls that take long, because a peer or polkit is asked, that one user of the system bus may
+/// have running; administrators have no limit of their own.
+/// At the limit: refused (`LimitsExceeded`).
+pub const DBUS_CALLS_PER_USER_MAX: usize = 4;
+
+/// How long one step towards the system bus, or one question to it, may take.
+/// At the limit: the connection is given up, or the caller is refused.
+pub const SYSTEM_BUS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Shortest and longest pause before the system bus is connected again; doubled each time, and back
+/// to the shortest once a connection has lived for longer than the longest.
+pub const SYSTEM_BUS_RECONNECT_MIN: Duration = Duration::from_millis(50);
+
+/// See [`SYSTEM_BUS_RECONNECT_MIN`].
+pub const SYSTEM_BUS_RECONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// How long polkit may take, being started included, to say whether a caller is authorised.
+/// At the limit: refused.
+pub const POLKIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The same when a person may be asked for a password.
+pub const POLKIT_INTERACTIVE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The longest word of `org.freedesktop.LogControl1` that is
+/// repeated in an error, in characters. Beyond it: cut off.
+pub const LOG_WORD_MAX_CHARS: usize = 32;
