@@ -8,22 +8,16 @@ use std::time::Duration;
 mod bus;
 mod client;
 mod host;
-<<<<<<< HEAD
 mod kv;
-=======
 mod standing;
 mod succession;
->>>>>>> main
 
 pub use bus::*;
 pub use client::*;
 pub use host::*;
-<<<<<<< HEAD
 pub use kv::*;
-=======
 pub use standing::*;
 pub use succession::*;
->>>>>>> main
 
 /// Largest frame payload accepted from or sent to a peer, in bytes.
 /// At the limit: the frame is refused before anything is allocated and the connection is closed.
