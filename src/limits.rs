@@ -8,12 +8,14 @@ use std::time::Duration;
 mod bus;
 mod client;
 mod host;
+mod kv;
 mod standing;
 mod succession;
 
 pub use bus::*;
 pub use client::*;
 pub use host::*;
+pub use kv::*;
 pub use standing::*;
 pub use succession::*;
 

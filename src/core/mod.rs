@@ -6,6 +6,7 @@
 pub mod authority;
 pub mod command;
 pub mod id;
+pub mod kv;
 pub mod message;
 pub mod release;
 pub mod rng;

@@ -1,0 +1,111 @@
+//! What is refused before it is proposed: too long, empty, or nothing at all.
+//!
+//! Applying a command does not look at this again, so that versions with other limits agree.
+
+use super::command::{Change, DeletePrefix, KvCommand, Operation, Put, Query, Step, Txn};
+use crate::limits;
+
+/// Why a command or query is not taken. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Every key has a first byte.
+    #[error("empty key, expected 1 to {} bytes", limits::KV_KEY_MAX_BYTES)]
+    EmptyKey,
+    /// Too long.
+    #[error("{what} of {length} bytes, expected at most {most}")]
+    TooLong {
+        /// What.
+        what: &'static str,
+        /// Its length.
+        length: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// Too many steps and comparisons.
+    #[error("transaction of {found} steps and comparisons, expected at most {most}")]
+    TooManySteps {
+        /// How many.
+        found: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// A command, step or comparison that says nothing, or nothing that this version knows.
+    #[error("{what} that this version does not know")]
+    Unknown {
+        /// What.
+        what: &'static str,
+    },
+}
+
+/// Checks a command.
+pub fn check(command: &KvCommand) -> Result<(), Invalid> {
+    within("client name", command.client.len(), limits::KV_CLIENT_MAX_BYTES)?;
+    match &command.operation {
+        Some(Operation::Put(put)) => check_put(put),
+        Some(Operation::Delete(delete)) => check_key(&delete.key),
+        Some(Operation::DeletePrefix(delete)) => check_prefix(delete),
+        Some(Operation::Txn(txn)) => check_txn(txn),
+        None => Err(Invalid::Unknown { what: "command" }),
+    }
+}
+
+/// Checks a query.
+pub fn check_query(query: &Query) -> Result<(), Invalid> {
+    if !query.is_prefix {
+        check_key(&query.key)?;
+    }
+    within("prefix", query.key.len(), limits::KV_KEY_MAX_BYTES)?;
+    within("key", query.after.as_ref().map_or(0, Vec::len), limits::KV_KEY_MAX_BYTES)
+}
+
+fn check_txn(txn: &Txn) -> Result<(), Invalid> {
+    let found = txn.compare.len() + txn.then.len() + txn.otherwise.len();
+    let most = limits::KV_TXN_STEPS_MAX;
+    if found > most {
+        return Err(Invalid::TooManySteps { found, most });
+    }
+    let mut bytes = 0;
+    for compare in &txn.compare {
+        check_key(&compare.key)?;
+        if compare.condition.is_none() {
+            return Err(Invalid::Unknown { what: "comparison" });
+        }
+    }
+    for step in txn.then.iter().chain(&txn.otherwise) {
+        check_step(step)?;
+        if let Some(Change::Put(put)) = &step.change {
+            bytes += put.value.len();
+        }
+    }
+    within("values of a transaction", bytes, limits::KV_VALUE_MAX_BYTES)
+}
+
+fn check_step(step: &Step) -> Result<(), Invalid> {
+    match &step.change {
+        Some(Change::Get(get)) => check_key(&get.key),
+        Some(Change::Put(put)) => check_put(put),
+        Some(Change::Delete(delete)) => check_key(&delete.key),
+        Some(Change::DeletePrefix(delete)) => check_prefix(delete),
+        None => Err(Invalid::Unknown { what: "step" }),
+    }
+}
+
+fn check_put(put: &Put) -> Result<(), Invalid> {
+    check_key(&put.key)?;
+    within("value", put.value.len(), limits::KV_VALUE_MAX_BYTES)
+}
+
+fn check_prefix(delete: &DeletePrefix) -> Result<(), Invalid> {
+    within("prefix", delete.prefix.len(), limits::KV_KEY_MAX_BYTES)
+}
+
+fn check_key(key: &[u8]) -> Result<(), Invalid> {
+    if key.is_empty() {
+        return Err(Invalid::EmptyKey);
+    }
+    within("key", key.len(), limits::KV_KEY_MAX_BYTES)
+}
+
+fn within(what: &'static str, length: usize, most: usize) -> Result<(), Invalid> {
+    if length > most { Err(Invalid::TooLong { what, length, most }) } else { Ok(()) }
+}
