@@ -88,6 +88,15 @@ impl<'a> Scene<'a> {
         active.expect("just seen")
     }
 
+    /// The same activation as last seen is in force, though its node had to be elected again.
+    #[track_caller]
+    pub fn leads_again(&mut self) {
+        let leader = self.lab.leader();
+        assert_eq!((leader.host, leader.token), (self.leader.host, self.leader.token));
+        self.leader = leader;
+        self.undisturbed();
+    }
+
     /// The same activation as last seen is in force.
     #[track_caller]
     pub fn undisturbed(&self) {

@@ -1,8 +1,9 @@
 //! The standing of a host: members that fail move to another host, an operator takes a host out of
 //! service, and a host without what it needs is not chosen.
 
+use crate::faults_scene::BOUND;
 use crate::service_scene::Scene;
-use crate::support::{DEADLINE, Host, Member, Setup, run_package, wait_until};
+use crate::support::{Cut, DEADLINE, Host, Member, Setup, now, run_package, wait_until};
 
 const OFF: fn() -> Setup = || Setup { boot: false, ..Setup::default() };
 
@@ -103,5 +104,34 @@ fn a_host_in_maintenance_stays_out_and_scripts_hear_of_it() {
         old.run(&["raftctl", "maintenance", "off"]).ok();
         wait_until("it is eligible", DEADLINE, || old.status()["eligible"] == true);
         scene.end().figure("maintenance");
+    });
+}
+
+/// While the cluster is paused what is active runs on, though it hears nobody for longer than its
+/// bound, and nothing else starts; the one that is active says when it is over.
+#[test]
+fn a_paused_cluster_moves_nothing() {
+    run_package(OFF(), |lab| {
+        let mut scene = Scene::start(lab, &[job()], "");
+        let active = scene.active();
+        active.run(&["raftctl", "pause"]).ok();
+        lab.cut(active.index, Cut::Everything);
+        let at = now();
+        let other = scene.follower();
+        let leader = || other.status()["leader"].as_str().unwrap_or_default().to_owned();
+        wait_until("the others elect another leader", DEADLINE, || {
+            !leader().is_empty() && leader() != active.name
+        });
+        wait_until("longer than the bound", DEADLINE, || now() >= at + 2 * BOUND);
+        assert!(!active.pids(&job().unit()).is_empty(), "{}", active.said());
+        lab.heal();
+        wait_until("all agree again", DEADLINE, || active.status()["leader"] == leader().as_str());
+        let leads = lab.hosts().find(|host| host.name == leader()).unwrap();
+        assert_ne!(leads.run(&["raftctl", "resume"]).code, 0, "it is not the active one");
+        leads.run(&["raftctl", "transfer", &active.name]).ok();
+        active.run(&["raftctl", "resume"]).ok();
+        wait_until("the cluster goes on", DEADLINE, || other.status()["paused"] == false);
+        scene.leads_again();
+        assert_eq!(scene.end().member().intervals.len(), 1);
     });
 }
