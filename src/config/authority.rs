@@ -91,18 +91,14 @@ fn check_watchdog(
     good
 }
 
-/// A duration between two limits.
+/// A duration between two limits, in whole milliseconds.
 fn within(
     reader: &mut Reader,
     section: &Section,
     key: &'static str,
-    (low, high): (Duration, Duration),
+    limits: (Duration, Duration),
 ) -> Result<Option<Field<Duration>>, Bad> {
-    let Some(field) = reader.duration(section, key)? else { return Ok(None) };
-    if !(low..=high).contains(&field.value) {
-        let expected = format!("{} to {}", show(low), show(high));
-        return Err(reader.refuse(&field.origin, expected));
-    }
+    let Some(field) = reader.duration_within(section, key, limits)? else { return Ok(None) };
     // What systemd counts in, and what travels in an activation: whole milliseconds.
     if !field.value.as_nanos().is_multiple_of(1_000_000) {
         return Err(reader.refuse(&field.origin, "a multiple of 1ms"));

@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Problem};
 use super::keys::{KEYS, Key, Kind, RESERVED, SECTIONS};
+use super::timing::show;
 
 mod values;
 
@@ -224,6 +225,21 @@ impl<'t> Reader<'t> {
     /// A duration with its unit.
     pub(super) fn duration(&mut self, section: &Section, key: &'static str) -> Read<Duration> {
         self.parsed(section, key, |text| humantime::parse_duration(text).ok())
+    }
+
+    /// A duration between two limits.
+    pub(super) fn duration_within(
+        &mut self,
+        section: &Section,
+        key: &'static str,
+        (low, high): (Duration, Duration),
+    ) -> Read<Duration> {
+        let Some(field) = self.duration(section, key)? else { return Ok(None) };
+        if !(low..=high).contains(&field.value) {
+            let expected = format!("{} to {}", show(low), show(high));
+            return Err(self.refuse(&field.origin, expected));
+        }
+        Ok(Some(field))
     }
 
     /// A path, not yet resolved.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::reader::{Bad, Field, Origin, Reader, Section};
+use super::reader::{Bad, Origin, Reader, Section};
 use super::timing::{describe, show};
 use crate::core::UnitName;
 use crate::core::unit::{InvalidUnitName, UNIT_GRAMMAR};
@@ -75,9 +75,9 @@ pub(super) fn eligibility(
     let preempt = reader.flag(section, "preempt");
     let eligible_while = units(reader, section);
     let failures = reader.number(section, "failures", count);
-    let window = within(reader, section, "window", span);
-    let hold_down = within(reader, section, "hold_down", span);
-    let hold_down_max = within(reader, section, "hold_down_max", span);
+    let window = reader.duration_within(section, "window", span);
+    let hold_down = reader.duration_within(section, "hold_down", span);
+    let hold_down_max = reader.duration_within(section, "hold_down_max", span);
     let (hold_down, hold_down_max) = (hold_down?, hold_down_max?);
     let first = hold_down.as_ref().map_or(base.hold_down, |f| f.value);
     let longest = match &hold_down_max {
@@ -106,8 +106,8 @@ pub(super) fn health(reader: &mut Reader, section: &Section, base: Health) -> Re
     let intervals = (limits::HEALTH_INTERVAL_LOWEST, limits::HEALTH_INTERVAL_HIGHEST);
     let timeouts = (limits::HEALTH_TIMEOUT_LOWEST, limits::HEALTH_INTERVAL_HIGHEST);
     let command = command(reader, section);
-    let interval = within(reader, section, "interval", intervals);
-    let timeout = within(reader, section, "timeout", timeouts);
+    let interval = reader.duration_within(section, "interval", intervals);
+    let timeout = reader.duration_within(section, "timeout", timeouts);
     let rise = reader.number(section, "rise", counts.clone());
     let fall = reader.number(section, "fall", counts);
     let (interval, timeout) = (interval?, timeout?);
@@ -196,21 +196,6 @@ fn command(reader: &mut Reader, section: &Section) -> Result<Option<Vec<String>>
         }
     }
     Ok(Some(words.into_iter().map(|word| word.value).collect()))
-}
-
-/// A duration between two limits.
-fn within(
-    reader: &mut Reader,
-    section: &Section,
-    key: &'static str,
-    (low, high): (Duration, Duration),
-) -> Result<Option<Field<Duration>>, Bad> {
-    let Some(field) = reader.duration(section, key)? else { return Ok(None) };
-    if !(low..=high).contains(&field.value) {
-        let expected = format!("{} to {}", show(low), show(high));
-        return Err(reader.refuse(&field.origin, expected));
-    }
-    Ok(Some(field))
 }
 
 /// How names of our own units begin.

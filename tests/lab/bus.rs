@@ -1,24 +1,13 @@
 //! The system bus of real hosts, with the real polkit and systemctl: who reads, who changes, and
 //! what becomes of the agent when the bus or polkit goes (docs/adr/0009-system-bus.md).
 
-use crate::support::{DEADLINE, Host, Output, Setup, run_package, wait_until};
+use crate::support::{DEADLINE, Host, Output, run_alone, wait_until};
 
 const AGENT: &str = "raftctl@n1.service";
 const TARGET: &str = "raftctl-leader@n1.target";
 const NAME: &str = "org.raftctl.Agent1.n1";
 const ROOT: &str = "/org/raftctl/Agent1";
 const NODE: &str = "org.raftctl.Agent1.Node";
-
-/// One host, which leads at once.
-fn alone(body: impl FnOnce(&Host)) {
-    run_package(Setup { hosts: 1, boot: false, ..Setup::default() }, |lab| {
-        lab.configure("");
-        lab.host(1).enable(AGENT);
-        lab.boot();
-        lab.leader();
-        body(lab.host(1));
-    });
-}
 
 /// Runs a command as root, as a stranger, or as one who is in the group of administrators.
 fn run_as(host: &Host, who: &str, line: &[&str]) -> Output {
@@ -58,7 +47,7 @@ fn is_refused(output: &Output) -> bool {
 
 #[test]
 fn a_stranger_reads_and_hears_and_only_root_monitors() {
-    alone(|host| {
+    run_alone(|host| {
         until_on_the_bus(host);
         let text = busctl(host, "stranger", "introspect", &[ROOT]).ok();
         for member in ["Describe", "SetMaintenance", "QuorumChanged", "InterfacesAdded"] {
@@ -112,7 +101,7 @@ const CHANGES: [(&[&str], &str); 6] = [
 
 #[test]
 fn polkit_decides_about_strangers_and_only_about_them() {
-    alone(|host| {
+    run_alone(|host| {
         until_on_the_bus(host);
         for (call, _) in CHANGES {
             let output = change(host, "stranger", call);
@@ -161,7 +150,7 @@ fn polkit_decides_about_strangers_and_only_about_them() {
 
 #[test]
 fn the_private_socket_is_for_root_and_the_group() {
-    alone(|host| {
+    run_alone(|host| {
         for who in ["root", "group"] {
             run_as(host, who, &["raftctl", "status"]).ok();
         }
@@ -179,7 +168,7 @@ fn the_private_socket_is_for_root_and_the_group() {
 
 #[test]
 fn systemctl_changes_the_level_of_the_log() {
-    alone(|host| {
+    run_alone(|host| {
         until_on_the_bus(host);
         let level = || host.systemctl(&["service-log-level", AGENT]);
         assert_eq!(level().trim(), "info");
@@ -202,7 +191,7 @@ fn systemctl_changes_the_level_of_the_log() {
 
 #[test]
 fn the_agent_leads_on_without_the_bus_and_comes_back_to_it() {
-    alone(|host| {
+    run_alone(|host| {
         until_on_the_bus(host);
         let pid = host.main_pid(AGENT);
         for _ in 0..2 {

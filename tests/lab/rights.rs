@@ -1,7 +1,7 @@
 //! What the agent's user may make root do: start and stop the project's own units, and nothing
 //! else. Whoever controls the agent gains nothing by it.
 
-use crate::support::{DEADLINE, Host, Output, Setup, run_package, wait_until};
+use crate::support::{DEADLINE, Host, Output, run_alone, wait_until};
 
 /// Name, path and interface of the service manager, and of logind.
 const SYSTEMD: [&str; 3] =
@@ -13,20 +13,9 @@ const OTHER: &str = "systemd-tmpfiles-clean.service";
 const AGENT: &str = "raftctl@n1.service";
 const TARGET: &str = "raftctl-leader@n1.target";
 
-/// One host, which leads at once.
-fn alone(body: impl FnOnce(&Host)) {
-    run_package(Setup { hosts: 1, boot: false, ..Setup::default() }, |lab| {
-        lab.configure("");
-        lab.host(1).enable(AGENT);
-        lab.boot();
-        lab.leader();
-        body(lab.host(1));
-    });
-}
-
 #[test]
 fn the_agent_controls_nothing_else() {
-    alone(|host| {
+    run_alone(|host| {
         for refused in [
             &["StartUnit", "ss", OTHER, "replace"][..],
             &["StopUnit", "ss", "dbus.service", "replace"],
@@ -68,7 +57,7 @@ const EVENT: &str = r#"{"event":"change","role":"leader","old_role":"follower","
 
 #[test]
 fn an_event_file_chooses_nothing_but_values() {
-    alone(|host| {
+    run_alone(|host| {
         // The agent is done with its own event files.
         let done = || {
             let entries = host.journal(&["-u", AGENT]);

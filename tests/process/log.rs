@@ -34,17 +34,7 @@ fn nobody_reads_the_log_and_the_leader_leads_on() {
         cluster.start_with(at, cluster.command(at).stderr(stderr));
         cluster.answers(at);
     }
-    let leader = cluster.leader();
-    cluster.stays(&leader, Duration::from_secs(2));
-    // Each request is a line that cannot be written.
-    for _ in 0..200 {
-        cluster.transfer(leader.at, Some("n9")).unwrap_err();
-    }
-    assert_eq!(cluster.leader(), leader);
-    let to = (leader.at + 1) % 3;
-    let name = format!("n{}", to + 1);
-    assert_eq!(cluster.transfer(leader.at, Some(&name)).unwrap(), name);
-    cluster.active(to);
+    let (_, to) = cluster.leads_on_unread();
     cluster.agent(to).signal(Signal::SIGKILL);
     cluster.agent(to).ended();
     cluster.forget(to);

@@ -128,6 +128,17 @@ pub fn run_package(setup: Setup, body: impl FnOnce(&Lab)) {
     }
 }
 
+/// [`run_package`] with one host, n1, which leads when `body` begins.
+pub fn run_alone(body: impl FnOnce(&Host)) {
+    run_package(Setup { hosts: 1, boot: false, ..Setup::default() }, |lab| {
+        lab.configure("");
+        lab.host(1).enable("raftctl@n1.service");
+        lab.boot();
+        lab.leader();
+        body(lab.host(1));
+    });
+}
+
 /// Whether there can be a lab on this machine. If not, says `SKIPPED` and why.
 pub fn possible() -> bool {
     let fit = enter::fit();

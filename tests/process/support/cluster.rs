@@ -211,6 +211,23 @@ impl Cluster {
         self.until("a leader", among, |all| agreed(among, all))
     }
 
+    /// Three agents whose log nobody reads lead on, refuse and hand over; the leader before, and
+    /// which node leads after.
+    pub fn leads_on_unread(&self) -> (Leader, usize) {
+        let leader = self.leader();
+        self.stays(&leader, Duration::from_secs(2));
+        // Each request is a line that cannot be written.
+        for _ in 0..200 {
+            self.transfer(leader.at, Some("n9")).unwrap_err();
+        }
+        assert_eq!(self.leader(), leader);
+        let to = (leader.at + 1) % 3;
+        let name = format!("n{}", to + 1);
+        assert_eq!(self.transfer(leader.at, Some(&name)).unwrap(), name);
+        self.active(to);
+        (leader, to)
+    }
+
     /// Waits until node `at` leads and is active, whatever the others say.
     pub fn active(&self, at: usize) -> Leader {
         self.until("active", &[at], |all| agreed(&[at], all))
