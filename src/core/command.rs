@@ -7,11 +7,13 @@
 
 use prost::Message as _;
 
+use super::kv::KvCommand;
+
 /// One command. `body` is `None` only for a command of a newer version.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Command {
     /// What to do.
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub body: Option<Body>,
 }
 
@@ -39,6 +41,9 @@ pub enum Body {
     /// Ends a pause.
     #[prost(message, tag = "7")]
     Resume(Resume),
+    /// A write to the store. Applied by whoever keeps the rows, not by `core::state`.
+    #[prost(message, tag = "8")]
+    Kv(KvCommand),
 }
 
 /// First committed membership. Void when the cluster already has an identity.
@@ -247,6 +252,7 @@ mod tests {
             Body::Pause(Pause {}).into(),
             Body::Resume(Resume { pause: 7, forced: true, token: 9, term: 3 }).into(),
             Body::Resume(Resume::default()).into(),
+            Body::Kv(KvCommand { client: vec![1; 18], sequence: 4, ..KvCommand::default() }).into(),
             // All fields at their defaults: still not empty on disk, where empty is a no-op.
             Body::Activate(Activate::default()).into(),
         ]

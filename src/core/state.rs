@@ -180,6 +180,7 @@ impl ClusterState {
             Some(Body::Expired(expired)) => self.apply_expired(expired),
             Some(Body::Pause(_)) => self.apply_pause(index),
             Some(Body::Resume(resume)) => self.apply_resume(index, term, resume),
+            Some(Body::Kv(_)) => Applied::Void("the store's"),
             None => Applied::Void("empty command"),
         }
     }

@@ -3,6 +3,8 @@
 //! Those that decide what applying a command does travel inside the command, from whoever proposes
 //! it: two versions with other numbers here still agree.
 
+use std::time::Duration;
+
 /// Bytes of a key; a longer one is refused.
 pub const KV_KEY_MAX_BYTES: usize = 1024;
 
@@ -31,3 +33,25 @@ pub const KV_PAGE_MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Keys that one `delete-prefix` removes; the answer says that there are more.
 pub const KV_DELETE_MAX: u32 = 10_000;
+
+/// Longest time that a request of the store may wait for its outcome, and how long it does if
+/// nothing is said. At the limit: it is reported as unknown, or as not done.
+pub const KV_DEADLINE_MAX: Duration = Duration::from_secs(60);
+
+/// See [`KV_DEADLINE_MAX`].
+pub const KV_DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Requests of the store that wait on one node, of all surfaces together. At the limit: refused as
+/// busy.
+pub const KV_WAITING_MAX: usize = 8192;
+
+/// Bytes of the writes that wait on one node. At the limit: refused as busy.
+pub const KV_WAITING_MAX_BYTES: usize = 64 << 20;
+
+/// Writes of one node that are under way at once, each under the name of a client of its own.
+/// At the limit: the next waits for one of them.
+pub const KV_WRITES_UNDER_WAY: usize = 512;
+
+/// How long a write waits to be seen in the log before it is sent again, and a question for an
+/// index before it is asked again; at once when the leader changes.
+pub const KV_RESEND: Duration = Duration::from_millis(500);

@@ -13,6 +13,7 @@ use super::disk_thread::{self, Disk, Fatal};
 use super::event::{Answer, Consequence, Effect, Event, RequestId};
 use super::handle::{HostRequest, NodeHandle, PauseError, RemoteStatusError, Request};
 use super::handle::{TakeoverError, TransferError};
+use super::kv::{KvError, KvRequest};
 use super::machine::StateMachine;
 use super::node::Node;
 use super::status::{Change, HostStatus, NodeStatus};
@@ -246,7 +247,16 @@ impl<M: StateMachine> Driver<M> {
                 self.handle(Event::Pause { request, on, force }, effects);
             }
             Request::RemoteStatus { of, reply } => self.ask_remote(of, reply),
+            Request::Kv(request) => self.kv_request(request),
             Request::Shutdown => self.handle(Event::Shutdown, effects),
+        }
+    }
+
+    fn kv_request(&mut self, request: KvRequest) {
+        // Not there yet.
+        match request {
+            KvRequest::Write { reply, .. } => drop(reply.send(Err(KvError::Stopping))),
+            KvRequest::Read { reply, .. } => drop(reply.send(Err(KvError::Stopping))),
         }
     }
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::kv::{KvError, KvPage, KvRead, KvRequest, KvWrite};
 use super::status::{Change, HostStatus, NodeStatus};
+use super::store::StoreStatus;
+use crate::core::kv::Written;
 use crate::core::{NodeName, Token};
 
 /// A request to the driver, with the place where the answer goes.
@@ -38,6 +41,8 @@ pub enum Request {
         /// Answered when it is committed.
         reply: oneshot::Sender<Result<(), PauseError>>,
     },
+    /// Read or write the store.
+    Kv(KvRequest),
     /// Hand over leadership if held, then stop.
     Shutdown,
 }
@@ -200,6 +205,7 @@ pub struct NodeHandle {
     changes: broadcast::Sender<Change>,
     host: watch::Receiver<Arc<HostStatus>>,
     host_requests: mpsc::Sender<HostRequest>,
+    store: watch::Receiver<Arc<StoreStatus>>,
 }
 
 impl NodeHandle {
@@ -211,7 +217,34 @@ impl NodeHandle {
         host: watch::Receiver<Arc<HostStatus>>,
         host_requests: mpsc::Sender<HostRequest>,
     ) -> Self {
-        NodeHandle { requests, status, changes, host, host_requests }
+        let store = watch::channel(Arc::default()).1;
+        NodeHandle { requests, status, changes, host, host_requests, store }
+    }
+
+    /// The same handle, which also knows of the store.
+    pub fn with_store(self, store: watch::Receiver<Arc<StoreStatus>>) -> Self {
+        NodeHandle { store, ..self }
+    }
+
+    /// What is known of the store; brought up to date about once a second, not with each write.
+    pub fn store(&self) -> Arc<StoreStatus> {
+        self.store.borrow().clone()
+    }
+
+    /// Writes to the store, on whichever node leads.
+    pub async fn kv_write(&self, write: KvWrite) -> Result<Written, KvError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Kv(KvRequest::Write { write, reply });
+        self.requests.send(request).await.map_err(|_| KvError::Stopping)?;
+        answer.await.unwrap_or(Err(KvError::Stopping))
+    }
+
+    /// Reads from the store.
+    pub async fn kv_read(&self, read: KvRead) -> Result<KvPage, KvError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Kv(KvRequest::Read { read, reply });
+        self.requests.send(request).await.map_err(|_| KvError::Stopping)?;
+        answer.await.unwrap_or(Err(KvError::Stopping))
     }
 
     /// The status now.

@@ -12,6 +12,7 @@ mod duties;
 pub mod event;
 mod flush;
 pub mod handle;
+pub mod kv;
 pub mod machine;
 #[expect(clippy::module_inception, reason = "the node is what this floor is about")]
 mod node;
@@ -22,6 +23,7 @@ mod publish;
 mod quorum;
 mod recover;
 pub mod status;
+pub mod store;
 mod succession;
 mod tell;
 mod timer;

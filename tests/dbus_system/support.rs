@@ -410,6 +410,7 @@ async fn agent(
                 Request::RemoteStatus { reply, .. } => {
                     let _ = reply.send(Ok(describe(&leader_of_three()).to_json()));
                 }
+                Request::Kv(_) => note("kv"),
                 Request::Shutdown => note("shutdown"),
             },
             Some(request) = node.host_requests.recv() => match request {

@@ -16,6 +16,7 @@ mod clients;
 mod command;
 mod read;
 mod table;
+mod work;
 
 pub use apply::{Applied, Context, apply};
 pub use check::{Invalid, check, check_query};
@@ -26,6 +27,7 @@ pub use command::{
 };
 pub use read::{Page, Range, get, page};
 pub use table::{MemoryTable, Row, Table, TableError};
+pub use work::{Answered, Committed, Work};
 
 #[cfg(test)]
 mod tests;

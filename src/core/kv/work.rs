@@ -1,0 +1,42 @@
+//! What the log hands to whoever keeps the rows, and what comes back.
+
+use super::command::{KvCommand, Outcome};
+use crate::core::state::ClusterState;
+use crate::core::{Index, Term, Token};
+
+/// One committed write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Index of its entry: the revision of what it writes.
+    pub index: Index,
+    /// Token of the activation in force at that index.
+    pub token: Option<Token>,
+    /// The write.
+    pub command: KvCommand,
+    /// Whether anybody here waits for its outcome.
+    pub wanted: bool,
+}
+
+/// Committed entries, in order, for whoever keeps the applied state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Work {
+    /// The writes among them.
+    pub commands: Vec<Committed>,
+    /// Position of the last of the entries, writes or not.
+    pub applied: (Index, Term),
+    /// The state of the cluster at that position, if it changed.
+    pub state: Option<ClusterState>,
+}
+
+/// The outcome of a committed write that was wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Index of its entry.
+    pub index: Index,
+    /// The client that it names.
+    pub client: Vec<u8>,
+    /// Its sequence number.
+    pub sequence: u64,
+    /// What became of it; of one that was sent twice, what became of the first.
+    pub outcome: Outcome,
+}
