@@ -170,7 +170,7 @@ fn open_state(
         priority: config.eligibility.priority,
         preempt: config.eligibility.preempt,
     };
-    let store = DatabaseStore::new(store, stored.state.clone());
+    let store = DatabaseStore::new(store, limits::KV_QUOTA_BYTES);
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
     Ok((node, (log, store)))
 }

@@ -54,8 +54,7 @@ pub fn apply<T: Table>(
         let full = grown > 0 && size.saturating_add_signed(grown) > command.quota_bytes;
         if full { Err(Refusal::Quota) } else { Ok(written) }
     });
-    let (rows, keys) =
-        if result.is_ok() { (draft.rows, draft.keys) } else { (BTreeMap::new(), 0) };
+    let (rows, keys) = if result.is_ok() { (draft.rows, draft.keys) } else { (BTreeMap::new(), 0) };
     let outcome = result.map_or_else(Outcome::refused, Outcome::written);
     if !rows.is_empty() {
         *size = size.saturating_add_signed(grown);

@@ -26,7 +26,7 @@ pub use command::{
     Query, Refusal, Response, Rows, Step, Txn, Written,
 };
 pub use read::{Page, Range, get, page};
-pub use table::{MemoryTable, Row, Table, TableError, is_empty};
+pub use table::{MemoryTable, ROW_OVERHEAD_BYTES, Row, Table, TableError, is_empty};
 pub use work::{Answered, Committed, Work};
 
 #[cfg(test)]

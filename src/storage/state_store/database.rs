@@ -141,10 +141,7 @@ pub(super) fn write(
 
 /// Begins a transaction that is durable when it is committed. The state of redb's allocator goes
 /// with it (quick repair), so that opening after a crash takes milliseconds whatever the size.
-pub(super) fn begin(
-    path: &Path,
-    database: &Database,
-) -> Result<WriteTransaction, StateStoreError> {
+pub(super) fn begin(path: &Path, database: &Database) -> Result<WriteTransaction, StateStoreError> {
     let begun = database.begin_write().map_err(|error| transaction_error(path, error));
     let mut transaction = begun?;
     let immediate = transaction.set_durability(Durability::Immediate);

@@ -28,8 +28,7 @@ pub(super) fn examine(path: &Path) -> Result<(), StateStoreError> {
         return Err(super::error::corrupt(path, "it is empty".to_owned()));
     }
     let builder = builder(limits::STATE_CACHE_BYTES);
-    let mut database =
-        builder.create_with_backend(covered).map_err(|e| database_error(path, e))?;
+    let mut database = builder.create_with_backend(covered).map_err(|e| database_error(path, e))?;
     database::read(path, &database)?;
     database.check_integrity().map_err(|e| database_error(path, e))?;
     Ok(())

@@ -47,7 +47,13 @@ impl Flusher {
         let thread = std::thread::Builder::new().name("flush".to_owned());
         let thread = thread.spawn(move || {
             for job in inbox {
-                let Job::Flush(Flush { database, head, changes, done }) = job else { continue };
+                let Flush { database, head, changes, done } = match job {
+                    Job::Flush(flush) => flush,
+                    Job::Free(changes) => {
+                        drop(changes);
+                        continue;
+                    }
+                };
                 let result = database::write(&path, &database, &head, &changes);
                 // BEFORE the result: whoever has it drops the last one, and with it closes the
                 // database or gives the changes back to be freed here.

@@ -177,7 +177,7 @@ impl Incoming {
     }
 
     /// Makes durable what was added.
-    fn commit(&mut self) -> Result<(), StateStoreError> {
+    pub(super) fn commit(&mut self) -> Result<(), StateStoreError> {
         self.uncommitted = 0;
         match self.transaction.take() {
             Some(transaction) => database::commit(&self.path, transaction),
@@ -224,7 +224,7 @@ impl Incoming {
 }
 
 /// A file that is being filled.
-const ARRIVING: &str = "arriving";
+pub(super) const ARRIVING: &str = "arriving";
 
 /// One that is being opened after a restart.
-const OPENED: &str = "opened";
+pub(super) const OPENED: &str = "opened";

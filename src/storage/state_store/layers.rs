@@ -9,7 +9,7 @@ use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Database, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, TableError};
+use redb::{Database, ReadOnlyTable, ReadableDatabase as _, TableError};
 
 use super::ROWS;
 use super::error::{StateStoreError, corrupt, storage_error, table_error, transaction_error};
@@ -25,7 +25,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    fn set(&mut self, key: &[u8], row: Option<Row>) {
+    pub(super) fn set(&mut self, key: &[u8], row: Option<Row>) {
         let size = |row: &Option<Row>| row.as_ref().map_or(0, |row| row.value.len());
         let new = size(&row);
         match self.rows.insert(key.to_vec(), row) {
