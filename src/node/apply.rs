@@ -84,7 +84,7 @@ impl<M: StateMachine> Node<M> {
             }
         }
         self.replica.applied(last.0);
-        let state = changes.then(|| self.machine.cluster().clone());
+        let state = changes.then(|| Box::new(self.machine.cluster().clone()));
         let work = Work { commands, applied: last, state };
         effects.push(Effect::Store(StoreRequest::Apply(work)));
     }
