@@ -46,7 +46,9 @@ fn document<'a>(
 ) -> Result<Vec<Config>, Bad> {
     let sections = reader.sections(root);
     let section = |kind| sections.get(kind).cloned().unwrap_or_else(|| Section::absent(kind));
-    for kind in ["cluster", "raft", "authority", "eligibility", "health", "events", "http", "kv", "log"] {
+    for kind in
+        ["cluster", "raft", "authority", "eligibility", "health", "events", "http", "kv", "log"]
+    {
         reader.check_keys(&section(kind), &[]);
     }
     let cluster = cluster(reader, &section("cluster"));

@@ -23,7 +23,7 @@ fn state(id: u8) -> ClusterState {
 
 /// Entries up to `applied`, none of them a write.
 fn entries(state: ClusterState, applied: (Index, Term)) -> Work {
-    Work { state: Some(state), applied, ..Work::default() }
+    Work { state: Some(state.into()), applied, ..Work::default() }
 }
 
 fn put(key: &str, value: &str) -> KvCommand {
