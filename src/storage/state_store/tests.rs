@@ -1,6 +1,6 @@
 //! The state database: what survives a kill, an install, and what is refused.
 
-use std::fs;
+use std::{fs, io};
 
 use super::*;
 use crate::core::command::{Body, Bootstrap, Command, Member};
@@ -359,4 +359,71 @@ fn what_changes_faster_than_it_is_written_waits_for_the_disk() {
     assert_eq!((store.durable_index(), store.changes.bytes), (index, 0));
     assert_eq!(store.end_flush().unwrap(), index);
     assert_eq!(rows(&mut store).len() as u64, index);
+}
+
+/// A file that cannot grow beyond `room`.
+#[derive(Debug)]
+struct Full {
+    file: redb::backends::FileBackend,
+    room: u64,
+}
+
+impl redb::StorageBackend for Full {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if offset + data.len() as u64 > self.room {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+}
+
+#[test]
+fn a_full_disk_fails_the_flush_and_leaves_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cluster.redb");
+    let mut store = StateStore::open(&path, CACHE).unwrap().0;
+    write(&mut store, 1, put("a", "1"));
+    store.flush().unwrap();
+    drop(store);
+    let room = fs::metadata(&path).unwrap().len();
+    let mut store = StateStore::open(copy(&path), CACHE).unwrap().0;
+    let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let full = Full { file: redb::backends::FileBackend::new(file).unwrap(), room };
+    let database = Arc::new(database::builder(CACHE).create_with_backend(full).unwrap());
+    store.rows = StoredRows::open(&path, &database).unwrap();
+    store.database = database;
+    let large = "x".repeat(limits::KV_VALUE_MAX_BYTES);
+    for index in 2..10 {
+        write(&mut store, index, put(&format!("k{index}"), &large));
+    }
+    let (said, over) = std::sync::mpsc::sync_channel(1);
+    assert!(store.begin_flush(Box::new(move || said.send(()).unwrap())));
+    over.recv().unwrap();
+    let error = store.end_flush().unwrap_err();
+    assert!(matches!(error, StateStoreError::NoSpace { .. }), "{error:?}");
+    assert_eq!(store.durable_index(), 1);
+    drop(store);
+    let (mut store, stored) = StateStore::open(&path, CACHE).unwrap();
+    assert_eq!(stored.applied, (1, 2));
+    assert_eq!(rows(&mut store).len(), 1);
 }
