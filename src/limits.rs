@@ -388,6 +388,7 @@ const _: () = {
     // One member that announces all the time stays below what the others take.
     assert!(ANNOUNCEMENTS_PER_SECOND as u128 * ANNOUNCE_PAUSE_MIN.as_millis() > 2 * 1000);
     assert!(STATE_CHANGES_BYTES < STATE_CHANGES_MAX_BYTES);
+    assert!(STATE_TRIM_AFTER.as_millis() > STATE_FLUSH_INTERVAL.as_millis());
     assert!(KV_QUOTA_LOWEST_BYTES <= KV_QUOTA_BYTES && KV_QUOTA_BYTES <= KV_QUOTA_HIGHEST_BYTES);
     assert!(KV_SNAPSHOT_RATE_LOWEST <= KV_SNAPSHOT_RATE);
     assert!(KV_SNAPSHOT_RATE <= KV_SNAPSHOT_RATE_HIGHEST);

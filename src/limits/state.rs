@@ -11,7 +11,11 @@ pub const STATE_CACHE_BYTES: usize = 1 << 20;
 pub const STATE_CHANGES_BYTES: usize = 8 << 20;
 
 /// The same while a flush goes on. At the limit: applying waits for that flush and for one more.
-pub const STATE_CHANGES_MAX_BYTES: usize = 32 << 20;
+pub const STATE_CHANGES_MAX_BYTES: usize = 16 << 20;
+
+/// How long after the last flush memory that the changes took is given back to the system: it takes
+/// milliseconds, in which nobody else can allocate.
+pub const STATE_TRIM_AFTER: Duration = Duration::from_secs(4);
 
 /// Memory for cached pages of a snapshot that arrives, in bytes.
 /// At the limit: pages are written before they are committed, and read again.
