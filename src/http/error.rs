@@ -60,8 +60,7 @@ impl Refused {
 
     pub(super) fn method(allow: &'static str) -> Self {
         let message = format!("method not allowed here, expected one of {allow}");
-        let refused =
-            Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+        let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
         Refused { allow: Some(allow), ..refused }
     }
 
@@ -71,8 +70,7 @@ impl Refused {
             0 => "the key does not exist".to_owned(),
             revision => format!("the key has revision {revision}"),
         };
-        let refused =
-            Refused::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", message);
+        let refused = Refused::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", message);
         Refused { revision: Some(revision), ..refused }
     }
 
@@ -116,9 +114,9 @@ pub(super) fn of_store(error: &KvError, status: &NodeStatus) -> Refused {
     let message = error.to_string();
     let again = |refused: Refused| Refused { retry_after: Some(1), ..refused };
     match error {
-        KvError::Invalid(Invalid::TooLong { what: "value" | "values of a transaction", .. }) => {
-            Refused::too_large(message)
-        }
+        KvError::Invalid(Invalid::TooLong {
+            what: "value" | "values of a transaction", ..
+        }) => Refused::too_large(message),
         KvError::Invalid(_) => Refused::invalid(message),
         KvError::Token { .. } => {
             Refused::new(StatusCode::PRECONDITION_FAILED, "token_mismatch", message)

@@ -86,10 +86,13 @@ pub(super) fn describe_read<B>(response: &mut Response<B>, page: &KvPage, option
     headers.insert(REVISION, HeaderValue::from(page.revision));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if options.consistency == Consistency::Stale {
-        headers.insert(AGE_MS, match page.age {
-            Some(age) => HeaderValue::from(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
-            None => HeaderValue::from_static("unknown"),
-        });
+        headers.insert(
+            AGE_MS,
+            match page.age {
+                Some(age) => HeaderValue::from(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+                None => HeaderValue::from_static("unknown"),
+            },
+        );
     }
 }
 

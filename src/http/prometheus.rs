@@ -131,10 +131,14 @@ fn of_store(page: &mut Page, store: &StoreStatus, metrics: &Metrics) {
     page.counter("raftctl_snapshots_installed", help, store.snapshots_installed);
     let help = "Bytes of a snapshot under way that are there.";
     page.head("raftctl_snapshot_bytes", "gauge", help);
-    let labels: Vec<String> = store.snapshots.iter().map(|snapshot| {
-        let direction = if snapshot.incoming { "in" } else { "out" };
-        format!("peer=\"{}\",direction=\"{direction}\"", snapshot.peer)
-    }).collect();
+    let labels: Vec<String> = store
+        .snapshots
+        .iter()
+        .map(|snapshot| {
+            let direction = if snapshot.incoming { "in" } else { "out" };
+            format!("peer=\"{}\",direction=\"{direction}\"", snapshot.peer)
+        })
+        .collect();
     for (snapshot, labels) in store.snapshots.iter().zip(&labels) {
         page.sample("raftctl_snapshot_bytes", labels, snapshot.bytes);
     }

@@ -122,11 +122,7 @@ async fn delete_prefix(Extension(api): Shared, parts: Parts) -> Result<Response<
     Ok(json(&Deleted { revision, deleted, more }))
 }
 
-async fn txn(
-    Extension(api): Shared,
-    parts: Parts,
-    body: Body,
-) -> Result<Response<Body>, Refused> {
+async fn txn(Extension(api): Shared, parts: Parts, body: Body) -> Result<Response<Body>, Refused> {
     if !is_json(&parts.headers) {
         return Err(Refused::not_json());
     }

@@ -72,12 +72,7 @@ fn refuse(stream: TcpStream) {
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    from: IpAddr,
-    api: Arc<Api>,
-    mut stop: watch::Receiver<()>,
-) {
+async fn connection(stream: TcpStream, from: IpAddr, api: Arc<Api>, mut stop: watch::Receiver<()>) {
     let Ok(io) = Io::new(stream) else { return };
     let late = io.late();
     let bucket = api.clients.bucket(from);

@@ -97,11 +97,7 @@ async fn dispatch(
 }
 
 /// What axum's router serves, a bounded number of it at once.
-async fn large(
-    api: Arc<Api>,
-    parts: Parts,
-    body: Incoming,
-) -> Result<Response<Reply>, Refused> {
+async fn large(api: Arc<Api>, parts: Parts, body: Incoming) -> Result<Response<Reply>, Refused> {
     let busy = || Refused::busy("too many ranges, transactions and reports are under way");
     let place = Arc::clone(&api.large).try_acquire_owned().map_err(|_| busy())?;
     let mut request = Request::from_parts(parts, body);

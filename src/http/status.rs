@@ -6,11 +6,11 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::Served;
 use super::body::Reply;
 use super::error::JSON;
 use super::negotiate::{Form, form};
 use super::prometheus::{self, Syntax};
-use super::Served;
 use crate::core::command::MemberKind;
 use crate::node::status::{NodeStatus, Role};
 use crate::node::store::StoreStatus;

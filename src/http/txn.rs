@@ -95,14 +95,13 @@ fn comparison(body: CompareBody) -> Result<Compare, Refused> {
 fn step(body: StepBody) -> Result<Step, Refused> {
     let change = match body {
         StepBody::Get(KeyBody { key }) => Change::Get(Get { key: key.0 }),
-        StepBody::Put(PutBody { key, value }) => {
-            Change::Put(Put { key: key.0, value: value.0 })
-        }
+        StepBody::Put(PutBody { key, value }) => Change::Put(Put { key: key.0, value: value.0 }),
         StepBody::Delete(KeyBody { key }) => Change::Delete(Delete { key: key.0 }),
         StepBody::DeletePrefix(PrefixBody { prefix, limit }) => {
             let most = limit.unwrap_or(limits::KV_DELETE_MAX);
             if !(1..=limits::KV_DELETE_MAX).contains(&most) {
-                let message = format!("limit: expected a number from 1 to {}", limits::KV_DELETE_MAX);
+                let message =
+                    format!("limit: expected a number from 1 to {}", limits::KV_DELETE_MAX);
                 return Err(Refused::invalid(message));
             }
             Change::DeletePrefix(DeletePrefix { prefix: prefix.0, most })
