@@ -20,7 +20,11 @@ pub(super) enum Reply {
     /// Bytes at hand.
     Full(Bytes),
     /// From axum, with a place among large answers, which is held until it is sent.
-    Large(axum::body::Body, OwnedSemaphorePermit),
+    Large {
+        body: axum::body::Body,
+        /// Given back with the body.
+        _place: OwnedSemaphorePermit,
+    },
 }
 
 impl Body for Reply {
@@ -38,7 +42,7 @@ impl Body for Reply {
                 *self = Reply::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Reply::Large(body, _) => Pin::new(body).poll_frame(cx),
+            Reply::Large { body, .. } => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -46,7 +50,7 @@ impl Body for Reply {
         match self {
             Reply::Empty => true,
             Reply::Full(bytes) => bytes.is_empty(),
-            Reply::Large(body, _) => body.is_end_stream(),
+            Reply::Large { body, .. } => body.is_end_stream(),
         }
     }
 
@@ -54,7 +58,7 @@ impl Body for Reply {
         match self {
             Reply::Empty => SizeHint::with_exact(0),
             Reply::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Reply::Large(body, _) => body.size_hint(),
+            Reply::Large { body, .. } => body.size_hint(),
         }
     }
 }

@@ -104,5 +104,5 @@ async fn large(api: Arc<Api>, parts: Parts, body: Incoming) -> Result<Response<R
     request.extensions_mut().insert(Arc::clone(&api));
     let mut router = api.router.clone();
     let Ok(response) = router.call(request).await;
-    Ok(response.map(|body| Reply::Large(body, place)))
+    Ok(response.map(|body| Reply::Large { body, _place: place }))
 }
