@@ -6,6 +6,22 @@ use std::time::Duration;
 /// At the limit: the client is refused.
 pub const DBUS_PEER_GROUPS_MAX: usize = 65536;
 
+/// D-Bus messages up to this size, in bytes, are taken as they come. A longer one is for the methods
+/// that take a value of the store, and needs one of `DBUS_LARGE_MESSAGES_MAX` places; for another
+/// method it is treated like one above `DBUS_MESSAGE_MAX_BYTES`.
+pub const DBUS_SMALL_MESSAGE_MAX_BYTES: usize = 64 << 10;
+
+/// Longer messages whose calls are not answered yet: on the private socket of all its connections
+/// together, and on the system bus. At the limit: the next one is not read; it waits in the socket.
+pub const DBUS_LARGE_MESSAGES_MAX: usize = 16;
+
+/// Linearizable reads of the store by D-Bus, and transactions that read, whose answers, of up to `KV_PAGE_MAX_BYTES`, have not
+/// been written. At the limit: the next waits, as long as it may.
+pub const DBUS_READS_MAX: usize = 8;
+
+/// The same for stale reads.
+pub const DBUS_STALE_READS_MAX: usize = 4;
+
 /// Calls from the system bus, of all clients together, that run at once; each holds one task.
 /// At the limit: further ones wait, unread, in the bus. No client that has not been authorised
 /// gets far: see `DBUS_CALLS_PER_USER_MAX`.
