@@ -10,6 +10,7 @@ mod discover;
 pub mod doctor;
 use crate::exit;
 pub mod init;
+pub mod kv;
 mod leader;
 pub mod list;
 pub mod log_level;
@@ -138,6 +139,11 @@ fn ask(
             let found = || Found::look(&anywhere, environment, format);
             wait::run(found, format, args, global.node.as_ref())?
         }
+        Verb::Get(args) => kv::get(found, format, args)?,
+        Verb::Put(args) => kv::put(found, format, args)?,
+        Verb::Delete(args) => kv::delete(found, format, args)?,
+        Verb::Keys(args) => kv::keys(found, format, args)?,
+        Verb::Txn(args) => kv::txn(found, format, args)?,
         Verb::LogLevel { level } => {
             log_level::run(&found()?, format, *level, global.node.as_ref())?
         }
