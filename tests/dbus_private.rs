@@ -87,6 +87,7 @@ async fn describe_tells_the_status_of_the_node() {
         "name",
         "paused",
         "role",
+        "store",
         "term",
         "token",
         "units",

@@ -122,3 +122,34 @@ fn the_failover_happens_as_told() {
     assert_eq!(text.matches("leader ★").count(), 1, "{text}");
     assert!(text.contains("3 of 3 nodes answer"), "{text}");
 }
+
+/// What the README does with the store, by a shell, on a cluster of real agents.
+#[test]
+fn a_little_state_is_shared() {
+    let local = Local { directory: tempfile::tempdir().unwrap() };
+    let ran = local.run(&["cluster".to_owned(), "start".to_owned()]);
+    assert!(ran.status.success(), "{ran:?}");
+    let program = Path::new(env!("CARGO_BIN_EXE_raftctl")).parent().unwrap().display().to_string();
+    let path = format!("{program}:{}", std::env::var("PATH").unwrap());
+    let token = local.run(&["status", "n1", "--json=short"].map(str::to_owned));
+    let token: serde_json::Value = serde_json::from_slice(&token.stdout).unwrap();
+    let mut said = Vec::new();
+    let steps = in_language(Some("Keep a little shared state"), "sh");
+    assert_eq!(steps.len(), 4);
+    for step in steps {
+        let mut command = Command::new("sh");
+        command.args(["-euc", &step.text]).current_dir(local.directory.path());
+        command.env("PATH", &path).env("RAFTCTL_TOKEN", token["token"].to_string());
+        command.env_remove("RAFTCTL_CLUSTER_CONFIG").env_remove("RAFTCTL_RUNTIME_DIRECTORY");
+        let ran = command.output().unwrap();
+        assert!(ran.status.success(), "{}: {ran:?}", step.text);
+        said.push(String::from_utf8(ran.stdout).unwrap());
+    }
+    assert_eq!(said, ["8config/workers = 8\n", "the report is made here\n", "", ""]);
+    let get = |key: &str| {
+        let ran = local.run(&["get".to_owned(), key.to_owned()]);
+        (ran.status.code().unwrap(), String::from_utf8(ran.stdout).unwrap())
+    };
+    assert_eq!(get("lock/report"), (1, String::new()));
+    assert_eq!(get("primary/host").0, 0);
+}

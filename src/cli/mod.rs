@@ -154,7 +154,8 @@ fn ask(
 /// Prints what can follow `words`, the command line that somebody is typing.
 fn offer(words: &[String], global: &Global, environment: &Environment) -> anyhow::Result<Exit> {
     let chosen = complete::chosen(words);
-    let mut global = Global { json: Json::Short, ..global.clone() };
+    // Nobody is asked for a password because of a key that was pressed.
+    let mut global = Global { json: Json::Short, no_ask_password: true, ..global.clone() };
     let path = |name| chosen.get(name).map(PathBuf::from);
     global.config = path("--config").or(global.config);
     global.runtime_directory = path("--runtime-directory").or(global.runtime_directory);
