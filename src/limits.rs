@@ -239,11 +239,6 @@ pub const DBUS_CONNECTIONS_MAX: usize = 64;
 /// D-Bus calls running at once on one connection. At the limit: calls wait, unread, in the socket.
 pub const DBUS_CALLS_PER_CONNECTION_MAX: usize = 4;
 
-/// Largest D-Bus message accepted, in bytes: the longest value of the store, and room for keys.
-/// At the limit: refused before anything is allocated, and the connection is closed; on the system
-/// bus it is thrown away.
-pub const DBUS_MESSAGE_MAX_BYTES: usize = KV_VALUE_MAX_BYTES + (256 << 10);
-
 /// Time a new D-Bus connection may take to authenticate. At the limit: closed.
 pub const DBUS_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -375,8 +370,6 @@ const _: () = {
     assert!(LOG_SEGMENT_BYTES < u32::MAX as u64);
     assert!(UNCOMMITTED_MAX_BYTES >= ENTRY_MAX_BYTES as u64);
     assert!(DRIVER_DRAIN_EVENTS <= DRIVER_QUEUE_EVENTS);
-    assert!(DBUS_SMALL_MESSAGE_MAX_BYTES < DBUS_MESSAGE_MAX_BYTES);
-    assert!(DBUS_MESSAGE_MAX_BYTES > KV_VALUE_MAX_BYTES + KV_TXN_STEPS_MAX * KV_KEY_MAX_BYTES);
     assert!(CLIENT_CALL_TIMEOUT.as_millis() > 2 * REMOTE_STATUS_TIMEOUT.as_millis());
     assert!(HANDSHAKE_PAYLOAD_MAX_BYTES < FRAME_PAYLOAD_MAX_BYTES);
     assert!(ANNOUNCEMENT_ANSWER.as_millis() < HANDSHAKE_TIMEOUT.as_millis());

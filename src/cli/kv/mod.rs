@@ -1,5 +1,5 @@
-//! `raftctl get`, `put`, `delete`, `keys` and `txn`: the replicated store, for shell scripts and for
-//! people who look.
+//! `raftctl get`, `put`, `delete`, `keys` and `txn`: the replicated store, for shell scripts and
+//! for people who look.
 //!
 //! Guarantees that bytes stay bytes: a value is written as it was read and printed as it is, and a
 //! key may be any bytes. The exit status tells what happened; that of 1 means "not found" here and
