@@ -2,9 +2,9 @@
 //!
 //! Whoever got into the private socket may do everything. On the system bus the status is open to
 //! everybody; what changes something, and what the store holds, is for root, for the group of
-//! administrators, and for whom polkit authorises. Who a caller is comes from the kernel or the bus,
-//! never from a message. What takes long is bounded for each user, so that one of them cannot keep
-//! others out.
+//! administrators, and for whom polkit authorises. Who a caller is comes from the kernel or the
+//! bus, never from a message. What takes long is bounded for each user, so that one of them cannot
+//! keep others out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -5,7 +5,8 @@
 //! the same [`objects`], one set for each connection. [`node`] is the interface
 //! `org.raftctl.Agent1.Node`, [`key_value`] that of the store, [`member`] that of the members,
 //! [`log_control`] what systemctl talks to. [`describe`] is the JSON they speak, [`error`] the
-//! errors, [`access`] who may do what, and [`client`] the other end, used by the command line and by tests.
+//! errors, [`access`] who may do what, and [`client`] the other end, used by the command line and
+//! by tests.
 
 pub mod access;
 pub mod client;
