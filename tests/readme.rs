@@ -128,7 +128,8 @@ fn http_ports(local: &Local) -> Vec<u16> {
     let made = local.directory.path().join(".raftctl/cluster.toml");
     let file = std::fs::read_to_string(&made).unwrap();
     let file = ConfigFile::parse(&file, "cluster.toml", Path::new("/x")).unwrap();
-    let port = |listen: &raftctl::core::Address| listen.as_str().rsplit(':').next().unwrap().parse();
+    let port =
+        |listen: &raftctl::core::Address| listen.as_str().rsplit(':').next().unwrap().parse();
     file.nodes().iter().map(|c| port(c.http.listen.as_ref().unwrap()).unwrap()).collect()
 }
 
@@ -170,4 +171,35 @@ fn the_store_answers_as_told() {
         }
     }
     assert!(count >= 7, "{count}");
+}
+
+/// What the README does with the store, by a shell, on a cluster of real agents.
+#[test]
+fn a_little_state_is_shared() {
+    let local = Local { directory: tempfile::tempdir().unwrap() };
+    let ran = local.run(&["cluster".to_owned(), "start".to_owned()]);
+    assert!(ran.status.success(), "{ran:?}");
+    let program = Path::new(env!("CARGO_BIN_EXE_raftctl")).parent().unwrap().display().to_string();
+    let path = format!("{program}:{}", std::env::var("PATH").unwrap());
+    let token = local.run(&["status", "n1", "--json=short"].map(str::to_owned));
+    let token: serde_json::Value = serde_json::from_slice(&token.stdout).unwrap();
+    let mut said = Vec::new();
+    let steps = in_language(Some("Keep a little shared state"), "sh");
+    assert_eq!(steps.len(), 4);
+    for step in steps {
+        let mut command = Command::new("sh");
+        command.args(["-euc", &step.text]).current_dir(local.directory.path());
+        command.env("PATH", &path).env("RAFTCTL_TOKEN", token["token"].to_string());
+        command.env_remove("RAFTCTL_CLUSTER_CONFIG").env_remove("RAFTCTL_RUNTIME_DIRECTORY");
+        let ran = command.output().unwrap();
+        assert!(ran.status.success(), "{}: {ran:?}", step.text);
+        said.push(String::from_utf8(ran.stdout).unwrap());
+    }
+    assert_eq!(said, ["8config/workers = 8\n", "the report is made here\n", "", ""]);
+    let get = |key: &str| {
+        let ran = local.run(&["get".to_owned(), key.to_owned()]);
+        (ran.status.code().unwrap(), String::from_utf8(ran.stdout).unwrap())
+    };
+    assert_eq!(get("lock/report"), (1, String::new()));
+    assert_eq!(get("primary/host").0, 0);
 }

@@ -38,9 +38,11 @@ fn every_operation_is_what_the_document_says() {
     assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
     let document: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(document).unwrap()).unwrap();
-    let operations = document["paths"].as_object().unwrap().values().flat_map(|item| {
-        item.as_object().unwrap().keys().filter(|key| *key != "parameters")
-    });
+    let operations = document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|item| item.as_object().unwrap().keys().filter(|key| *key != "parameters"));
     let expected = format!("Tested: {}", operations.count());
     assert!(said.contains(&expected), "{expected}\n{said}");
     println!("{}", said.lines().rev().take(20).collect::<Vec<_>>().join("\n"));
