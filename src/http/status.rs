@@ -79,7 +79,8 @@ fn state(role: Role) -> &'static str {
 pub(super) fn metrics(served: &Served, headers: &HeaderMap) -> Response<Body> {
     let syntax = match form(headers) {
         Form::Json => {
-            let mut response = Response::new(Body::from(legacy(served).to_string()));
+            let body = serde_json::to_vec(&legacy(served)).expect("only string keys");
+            let mut response = Response::new(Body::from(body));
             response.headers_mut().insert(header::CONTENT_TYPE, JSON);
             return response;
         }
@@ -94,7 +95,19 @@ pub(super) fn metrics(served: &Served, headers: &HeaderMap) -> Response<Body> {
     response
 }
 
-fn legacy(served: &Served) -> Value {
+/// The legacy body of `/metrics`; the order of its fields is that of the example.
+#[derive(Serialize)]
+struct Legacy {
+    node_id: u64,
+    current_leader: Option<u64>,
+    current_term: u64,
+    last_applied: u64,
+    last_log_index: u64,
+    state: &'static str,
+    membership: Value,
+}
+
+fn legacy(served: &Served) -> Legacy {
     let status = served.handle.status();
     let ids = |learners: bool| {
         let kind = |kind| (kind == MemberKind::Learner) == learners;
@@ -105,19 +118,16 @@ fn legacy(served: &Served) -> Value {
         let node = json!({ "name": member.name.as_str(), "address": member.address.as_str() });
         (member.id.to_string(), node)
     });
-    json!({
-        "node_id": status.id.0,
-        "current_leader": status.leader.map(|id| id.0),
-        "current_term": status.term,
-        "last_applied": status.applied_index,
-        "last_log_index": served.metrics.last_index().max(status.commit_index),
-        "state": state(status.role),
-        "membership": {
-            "voters": ids(false),
-            "learners": ids(true),
-            "nodes": nodes.collect::<serde_json::Map<_, _>>(),
-        },
-    })
+    let nodes = nodes.collect::<serde_json::Map<_, _>>();
+    Legacy {
+        node_id: status.id.0,
+        current_leader: status.leader.map(|id| id.0),
+        current_term: status.term,
+        last_applied: status.applied_index,
+        last_log_index: served.metrics.last_index().max(status.commit_index),
+        state: state(status.role),
+        membership: json!({ "voters": ids(false), "learners": ids(true), "nodes": nodes }),
+    }
 }
 
 /// `GET /v1/status`: what `Describe()` says on D-Bus, and the store.
@@ -126,7 +136,7 @@ pub(super) fn describe(served: &Served) -> Value {
     let text = (served.describe)(&handle.status(), &handle.host());
     let mut value = serde_json::from_str(&text).unwrap_or(Value::Null);
     if let Some(object) = value.as_object_mut() {
-        object.entry("store").or_insert_with(|| store(&handle.store()));
+        object.insert("store".to_owned(), store(&handle.store()));
     }
     value
 }
