@@ -232,10 +232,6 @@ pub const DBUS_CONNECTIONS_MAX: usize = 64;
 /// D-Bus calls running at once on one connection. At the limit: calls wait, unread, in the socket.
 pub const DBUS_CALLS_PER_CONNECTION_MAX: usize = 4;
 
-/// Largest D-Bus message accepted on the private socket, in bytes; every method of ours takes one
-/// short string. At the limit: refused before anything is allocated, and the connection is closed.
-pub const DBUS_MESSAGE_MAX_BYTES: usize = 64 << 10;
-
 /// Time a new D-Bus connection may take to authenticate. At the limit: closed.
 pub const DBUS_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
 

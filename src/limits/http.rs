@@ -29,12 +29,9 @@ pub const HTTP_TOKEN_MIN_BYTES: usize = 16;
 /// See [`HTTP_TOKEN_MIN_BYTES`].
 pub const HTTP_TOKEN_MAX_BYTES: usize = 512;
 
-/// Bytes of a request's head: method, path and headers. A key takes up to three bytes for each of
-/// its own. At the limit: answered 431 and closed.
+/// Bytes of a request's head: method, path and headers, of which there are at most 100 (hyper's own
+/// bound). A key takes up to three bytes for each of its own. At the limit: answered 431 and closed.
 pub const HTTP_HEAD_MAX_BYTES: usize = 16 << 10;
-
-/// Headers of a request. At the limit: answered 431 and closed.
-pub const HTTP_HEADERS_MAX: usize = 64;
 
 /// Bytes of the body of a transaction, whose values are written in base64 there, or of a legacy
 /// request. At the limit: answered 413.
@@ -53,10 +50,10 @@ pub const HTTP_LARGE_MAX: usize = 64;
 
 /// How long the head of a request may take, and how long a connection may be idle before it. At the
 /// limit: closed; 408 if something of a head was sent.
-pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the body of a request may take. At the limit: answered 408.
-pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(20);
+pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client may leave an answer unread. At the limit: closed by the kernel
 /// (`TCP_USER_TIMEOUT`, tcp(7)).
@@ -67,9 +64,6 @@ pub const HTTP_STOP: Duration = Duration::from_millis(500);
 
 /// Pause after `accept` failed for want of descriptors or memory.
 pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Read buffer of a connection, in bytes; hyper's own bound, which is also that of a head.
-pub const HTTP_BUFFER_BYTES: usize = HTTP_HEAD_MAX_BYTES;
 
 /// Shortest time between two log lines about refused connections. At the limit: counted, and the
 /// count is in the next line.
