@@ -8,15 +8,19 @@ use std::time::Duration;
 mod bus;
 mod client;
 mod host;
+mod http;
 mod kv;
 mod standing;
+mod state;
 mod succession;
 
 pub use bus::*;
 pub use client::*;
 pub use host::*;
+pub use http::*;
 pub use kv::*;
 pub use standing::*;
+pub use state::*;
 pub use succession::*;
 
 /// Largest frame payload accepted from or sent to a peer, in bytes.
@@ -184,20 +188,9 @@ pub const LOG_MARK_ENTRIES: u64 = 64;
 /// Bytes between two marks of the log's in-memory index. At the limit: another mark.
 pub const LOG_MARK_BYTES: u64 = 64 << 10;
 
-/// Memory for cached pages of the state machine's database, in bytes.
-/// At the limit: the least recently used pages are dropped and read again.
-pub const STATE_CACHE_BYTES: usize = 1 << 20;
-
-/// Largest database of the state machine that is examined in memory before it is opened, in bytes.
-/// Beyond it: opened unexamined; damage is then found by whoever reads the damaged page.
-pub const STATE_EXAMINED_MAX_BYTES: u64 = 64 << 20;
-
 /// Applied entries kept in the log below the durable applied index, for followers that lag.
 /// Beyond it: whole segments are recycled and such a follower gets a snapshot.
 pub const LOG_KEEP_ENTRIES: u64 = 65_536;
-
-/// Entries kept by the state machine between durable commits: time bound.
-pub const STATE_FLUSH_INTERVAL: Duration = Duration::from_millis(1500);
 
 /// Largest snapshot that travels inside one message, in bytes. The replicated state of membership
 /// and activation is far below it. At the limit: building the snapshot is an internal error.
@@ -390,6 +383,11 @@ const _: () = {
     assert!(SCRIPT_OUTPUT_MAX_BYTES <= SCRIPT_READ_BYTES);
     // One member that announces all the time stays below what the others take.
     assert!(ANNOUNCEMENTS_PER_SECOND as u128 * ANNOUNCE_PAUSE_MIN.as_millis() > 2 * 1000);
+    assert!(STATE_CHANGES_BYTES < STATE_CHANGES_MAX_BYTES);
+    assert!(STATE_TRIM_AFTER.as_millis() > STATE_FLUSH_INTERVAL.as_millis());
+    assert!(KV_QUOTA_LOWEST_BYTES <= KV_QUOTA_BYTES && KV_QUOTA_BYTES <= KV_QUOTA_HIGHEST_BYTES);
+    assert!(KV_SNAPSHOT_RATE_LOWEST <= KV_SNAPSHOT_RATE);
+    assert!(KV_SNAPSHOT_RATE <= KV_SNAPSHOT_RATE_HIGHEST);
     assert!(HOST_POLL.as_nanos() < HOST_WATCH.as_nanos());
     assert!(HOST_CALL_TIMEOUT.as_nanos() < HOST_JOB_TIMEOUT.as_nanos());
 };

@@ -53,18 +53,18 @@ impl Reads {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn reads_that_wait_for_a_leader_leave_room_for_those_that_do_not() {
         let reads = Reads::default();
-        let within = Duration::from_secs(3);
+        let within = Duration::from_millis(30);
         let mut places = Vec::new();
         for _ in 0..limits::DBUS_READS_MAX {
             places.push(reads.enter(Consistency::Linearizable, within).await.unwrap().0);
         }
         let late = reads.enter(Consistency::Linearizable, within).await;
-        assert_eq!(late.unwrap_err(), KvError::Unavailable { waited_ms: 3000 });
-        reads.enter(Consistency::Stale, within).await.unwrap();
+        assert_eq!(late.unwrap_err(), KvError::Unavailable { waited_ms: 30 });
+        assert!(reads.enter(Consistency::Stale, within).await.is_ok());
         drop(places.pop());
-        assert_eq!(reads.enter(Consistency::Linearizable, within).await.unwrap().1, within);
+        assert!(reads.enter(Consistency::Linearizable, within).await.unwrap().1 <= within);
     }
 }
