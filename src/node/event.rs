@@ -6,16 +6,18 @@
 use crate::consensus::{Fetch, FetchId, Persist};
 use crate::core::authority::{Order, Report};
 use crate::core::command::Release;
+use crate::core::kv::{KvFrame, Written};
 use crate::core::message::{Entry, Message};
 use crate::core::role::ScriptEvent;
-use crate::core::state::ClusterState;
-use crate::core::{Incarnation, Index, NodeId, NodeName, Term, Token};
+use crate::core::{Incarnation, Index, Instant, NodeId, NodeName, Term, Token};
 use crate::transport::Known;
 
 pub use crate::core::release::ReleaseOutcome;
 
 use super::handle::{PauseError, TakeoverError, TransferError};
+use super::kv::{KvError, KvPage, KvRead, KvWrite};
 use super::status::{Change, NodeStatus};
+use super::store::{StoreRequest, Stored};
 
 /// Names a request whose answer is an [`Effect::Answer`]; chosen by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +63,33 @@ pub enum Event {
     StateDurable {
         /// Applied index of the durable state.
         index: Index,
+    },
+    /// The store has done something.
+    Stored(Stored),
+    /// A surface writes to the store.
+    KvWrite {
+        /// Names the answer.
+        request: RequestId,
+        /// What.
+        write: KvWrite,
+        /// By when it is answered.
+        deadline: Instant,
+    },
+    /// A surface reads from the store.
+    KvRead {
+        /// Names the answer.
+        request: RequestId,
+        /// What.
+        read: KvRead,
+        /// By when it is answered.
+        deadline: Instant,
+    },
+    /// A peer has something to say about the store.
+    KvFrame {
+        /// The peer.
+        from: NodeId,
+        /// What.
+        frame: KvFrame,
     },
     /// A client's command.
     Propose {
@@ -153,6 +182,10 @@ pub enum Answer {
     TakenOver(Result<Token, TakeoverError>),
     /// Result of a pause or resumption.
     Paused(Result<(), PauseError>),
+    /// Result of a write to the store.
+    Written(Result<Written, KvError>),
+    /// Result of a read from the store.
+    Read(Result<KvPage, KvError>),
 }
 
 /// Something to do on the host because of a role change, with what it needs to know.
@@ -188,14 +221,9 @@ pub enum Effect {
     },
     /// Read entries from the log AFTER the persists above, then report [`Event::Fetched`].
     Fetch(Fetch),
-    /// Keep this state; make it durable within `limits::STATE_FLUSH_INTERVAL`, then report
-    /// [`Event::StateDurable`].
-    Store {
-        /// The whole state.
-        state: ClusterState,
-        /// Position up to which it is applied.
-        applied: (Index, Term),
-    },
+    /// Hand this to the store; what is applied becomes durable within
+    /// `limits::STATE_FLUSH_INTERVAL`, and then is reported as [`Event::StateDurable`].
+    Store(StoreRequest),
     /// The log up to here may be dropped; it is durable in the state machine.
     Compact {
         /// Last index to drop.
@@ -233,6 +261,13 @@ pub enum Effect {
         eligible: bool,
         /// How much it should be preferred.
         priority: u32,
+    },
+    /// Say this to a peer, if it can be reached.
+    KvSend {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        frame: KvFrame,
     },
     /// Something an operator should read once.
     Warn(String),
