@@ -283,6 +283,10 @@ pub const CLIENT_INSTANCES_MAX: usize = 256;
 /// that subscriber, and it is told how many.
 pub const CHANGE_BACKLOG: usize = 256;
 
+/// Shortest time between two publications of a status in which only log positions moved.
+/// At the limit: the newest is published when it is over; everything else is published at once.
+pub const STATUS_POSITIONS_PAUSE: Duration = Duration::from_millis(50);
+
 /// Deadline for asking a remote node for its state.
 pub const REMOTE_STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 
