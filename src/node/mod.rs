@@ -15,6 +15,7 @@ mod flush;
 pub mod handle;
 pub mod kv;
 pub mod machine;
+pub mod metrics;
 #[expect(clippy::module_inception, reason = "the node is what this floor is about")]
 mod node;
 mod operator;
