@@ -10,6 +10,12 @@ mod damage;
 mod failover;
 #[path = "process/hostile.rs"]
 mod hostile;
+#[path = "process/http.rs"]
+mod http;
+#[path = "process/http_hostile.rs"]
+mod http_hostile;
+#[path = "process/http_schema.rs"]
+mod http_schema;
 #[path = "process/journal.rs"]
 mod journal;
 #[path = "process/log.rs"]
@@ -28,3 +34,5 @@ mod stop;
 mod supervised;
 #[path = "process/support/mod.rs"]
 mod support;
+#[path = "process/web.rs"]
+mod web;

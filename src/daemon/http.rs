@@ -30,7 +30,7 @@ pub(super) fn bind(config: &Config) -> Result<Bound, SetupError> {
     let settings = settings(&config.http).map_err(SetupError::HttpToken)?;
     let listener = listen::bind(address.as_str(), settings.token.is_some());
     let listener = listener.map_err(SetupError::Http)?;
-    tracing::info!("serving HTTP on {address}");
+    tracing::info!("HTTP is served on {address}");
     Ok(Bound { listener: Some(listener), settings })
 }
 

@@ -35,6 +35,7 @@ use crate::node::driver::{Driver, Surfaces};
 use crate::node::event::Event;
 use crate::node::handle::HostRequest;
 use crate::node::machine::ClusterMachine;
+use crate::node::metrics::Metrics;
 use crate::node::status::HostStatus;
 use crate::node::store::DatabaseStore;
 use crate::node::{Member, Node, NodeConfig, clock, recover};
@@ -235,12 +236,14 @@ pub(super) fn serve(
         host::log_enforcement(config, &timing);
         let on_host = host::start(config, &timing, &outside)?;
         let manager = on_host.as_ref().map(|host| host.manager().clone());
-        let running = Running::of(config, &timing, on_host.as_ref());
+        let metrics = Arc::new(Metrics::default());
+        let running = Running::of(config, &timing, on_host.as_ref(), &metrics);
         let scripts = Arc::new(events::start(scripts::config_of(config, &running))?);
         host::follow_scripts(scripts.over(), outside.clone());
         let (publish, known) = Publish::new();
         let (asked, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let surfaces = surfaces(Arc::clone(&scripts), host::orders(on_host), pinger, known, asked);
+        let surfaces = Surfaces { metrics: Arc::clone(&metrics), ..surfaces };
         let driver = Driver::new(node, disk, transport, peers, reports, surfaces);
         let (driver, handle) = driver.map_err(SetupError::System)?;
         if manager.is_some() {
@@ -251,7 +254,7 @@ pub(super) fn serve(
         let ends = standing::Ends { manager, status, requests, events: outside.clone(), publish };
         let standing = look_after(config, &timing, standing, ends)?;
         let stop_bus = buses::serve(config, bus, handle.clone(), level.clone())?;
-        let http = http::serve(http, handle.clone(), Arc::default());
+        let http = http::serve(http, handle.clone(), metrics);
         let reload = Reload {
             config: config.clone(),
             read,
@@ -344,6 +347,7 @@ fn surfaces(
     host_requests: mpsc::Sender<HostRequest>,
 ) -> Surfaces {
     Surfaces {
+        metrics: Arc::default(),
         host_requests,
         order,
         act: Box::new(move |consequence, status| {

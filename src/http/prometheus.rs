@@ -104,7 +104,6 @@ fn of_log(page: &mut Page, status: &NodeStatus, store: &StoreStatus, metrics: &M
     page.gauge("raftctl_commit_index", "Last index that is committed.", status.commit_index);
     page.gauge("raftctl_applied_index", "Last index that is applied.", status.applied_index);
     page.histogram("raftctl_fsync_seconds", "One write and sync of the log.", &metrics.fsync);
-    page.histogram("raftctl_turn_seconds", "One turn of the driver.", &metrics.turn);
     let help = "Writes that wait for the disk.";
     page.gauge("raftctl_disk_queue", help, metrics.disk_queue.get());
     let help = "Appends that were dropped because the disk did not keep up.";
@@ -226,5 +225,103 @@ impl Page {
 
     fn line(&mut self, text: std::fmt::Arguments<'_>) {
         writeln!(self.out, "{text}").expect("text can be written to");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::node::status::MemberStatus;
+    use crate::node::store::SnapshotProgress;
+
+    fn page(syntax: Syntax) -> String {
+        let status = NodeStatus {
+            name: "n1".parse().unwrap(),
+            id: crate::core::NodeId(1),
+            cluster_name: "main".to_owned(),
+            cluster_id: None,
+            role: Role::Leader,
+            active: true,
+            phase: crate::core::authority::Phase::Active,
+            term: 3,
+            token: None,
+            leader: Some(crate::core::NodeId(1)),
+            paused: false,
+            commit_index: 9,
+            applied_index: 9,
+            members: vec![MemberStatus {
+                id: crate::core::NodeId(1),
+                name: "n1".parse().unwrap(),
+                address: "a:1".parse().unwrap(),
+                kind: crate::core::command::MemberKind::Voter,
+                connected: true,
+                matched: Some(7),
+                eligible: None,
+                priority: None,
+            }],
+        };
+        let (peer, index, bytes, total_bytes) = ("n2".to_owned(), 5, 1, 2);
+        let snapshot = SnapshotProgress { peer, incoming: true, index, bytes, total_bytes };
+        let store = StoreStatus { snapshots: vec![snapshot], ..StoreStatus::default() };
+        let metrics = Metrics::default();
+        metrics.fsync.record(std::time::Duration::from_micros(150));
+        metrics.http.answered(200, std::time::Duration::ZERO);
+        render(&status, &store, &metrics, syntax)
+    }
+
+    /// Names of the families and their kinds.
+    fn families(text: &str) -> BTreeSet<(&str, &str)> {
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types.map(|line| line.split_once(' ').unwrap()).collect()
+    }
+
+    #[test]
+    fn every_metric_is_documented_and_every_documented_one_is_there() {
+        let text = page(Syntax::Text);
+        let rows = include_str!("../../docs/metrics.md").lines();
+        let documented = rows.filter_map(|line| line.strip_prefix("| `raftctl_")).map(|row| {
+            let (name, rest) = row.split_once("` |").unwrap();
+            (format!("raftctl_{name}"), rest.split('|').next().unwrap().trim())
+        });
+        let documented: BTreeSet<_> = documented.collect();
+        let there = families(&text);
+        let there: BTreeSet<_> =
+            there.iter().map(|(name, kind)| (name.to_string(), *kind)).collect();
+        let missing: Vec<_> = there.difference(&documented).collect();
+        let gone: Vec<_> = documented.difference(&there).collect();
+        assert!(missing.is_empty() && gone.is_empty(), "undocumented {missing:?}, gone {gone:?}");
+    }
+
+    #[test]
+    fn the_text_is_what_prometheus_reads() {
+        for syntax in [Syntax::Text, Syntax::OpenMetrics] {
+            let text = page(syntax);
+            let mut family = "";
+            let mut seen = BTreeSet::new();
+            for line in text.lines().filter(|line| *line != "# EOF") {
+                if let Some(head) = line.strip_prefix("# TYPE ") {
+                    family = head.split(' ').next().unwrap();
+                    assert!(seen.insert(family.to_owned()), "{family} twice");
+                } else if !line.starts_with("# HELP ") {
+                    let (name, value) = line.rsplit_once(' ').unwrap();
+                    value.parse::<f64>().unwrap();
+                    let bare = name.split('{').next().unwrap();
+                    assert!(bare.starts_with(family), "{line} in {family}");
+                    assert!(seen.insert(name.to_owned()), "{name} twice");
+                }
+            }
+        }
+        let text = page(Syntax::Text);
+        assert!(text.contains("\n# TYPE raftctl_role_changes_total counter\n"), "{text}");
+        assert!(text.contains("\nraftctl_fsync_seconds_bucket{le=\"0.0001\"} 0\n"), "{text}");
+        assert!(text.contains("\nraftctl_fsync_seconds_bucket{le=\"0.0002\"} 1\n"), "{text}");
+        assert!(text.contains("\nraftctl_fsync_seconds_sum 0.00015\n"), "{text}");
+        assert!(text.contains("\nraftctl_member_lag_entries{member=\"n1\"} 2\n"), "{text}");
+        let text = page(Syntax::OpenMetrics);
+        assert!(text.contains("\n# TYPE raftctl_role_changes counter\n"), "{text}");
+        assert!(text.contains("\nraftctl_role_changes_total 0\n"), "{text}");
+        assert!(text.ends_with("\n# EOF\n"), "{text}");
     }
 }

@@ -116,7 +116,12 @@ impl Route {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
     use super::*;
+    use crate::limits;
 
     #[test]
     fn every_path_is_found() {
@@ -128,5 +133,60 @@ mod tests {
         for other in ["", "/", "*", "/v1", "/v1/kvs", "/get/", "/GET"] {
             assert_eq!(Route::find(other), None, "{other}");
         }
+    }
+
+    fn document() -> Value {
+        serde_json::from_str(crate::http::OPENAPI).unwrap()
+    }
+
+    /// `docs/openapi.json` describes these resources and no other.
+    #[test]
+    fn the_document_has_these_paths_and_methods() {
+        let document = document();
+        let mut documented = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {
+                documented.insert((path.clone(), method.to_uppercase()));
+            }
+        }
+        let own = |route: Route| {
+            let methods = route.allow().split(", ");
+            methods.map(move |method| (route.path().to_owned(), method.to_owned()))
+        };
+        let served: BTreeSet<_> = Route::ALL.into_iter().flat_map(own).collect();
+        assert_eq!(documented, served);
+    }
+
+    /// Every code that a refusal of ours has, and no other, is in the document, and every number
+    /// that it states is the one in force.
+    #[test]
+    fn the_document_has_these_codes_and_limits() {
+        let document = document();
+        let codes = &document["components"]["schemas"]["Error"]["properties"]["error"];
+        let codes = codes["properties"]["code"]["enum"].as_array().unwrap();
+        let documented: BTreeSet<&str> = codes.iter().map(|code| code.as_str().unwrap()).collect();
+        let sources = [
+            include_str!("error.rs"),
+            include_str!("body.rs"),
+            include_str!("cors.rs"),
+            include_str!("kv.rs"),
+            include_str!("legacy.rs"),
+            include_str!("service.rs"),
+        ];
+        let mut used = BTreeSet::new();
+        for source in sources {
+            for part in source.split("StatusCode::").skip(1) {
+                let Some(rest) = part.split_once(", \"").filter(|(name, _)| name.len() < 40) else {
+                    continue;
+                };
+                used.insert(rest.1.split('"').next().unwrap());
+            }
+        }
+        assert_eq!(documented, used);
+        let value = &document["paths"]["/v1/kv/{key}"]["put"]["requestBody"]["content"];
+        let most = &value["application/octet-stream"]["schema"]["maxLength"];
+        assert_eq!(*most, limits::KV_VALUE_MAX_BYTES);
+        let limit = &document["components"]["parameters"]["Limit"]["schema"]["maximum"];
+        assert_eq!(*limit, limits::KV_PAGE_ROWS_MAX);
     }
 }

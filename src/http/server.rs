@@ -32,13 +32,13 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     let mut complaints = Complaints::default();
     loop {
+        api.served.metrics.http.connections(connections.len() as u64);
         let accepted = tokio::select! {
             biased;
             _ = stop.changed() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = listener.accept() => accepted,
         };
-        api.served.metrics.http.connections(connections.len() as u64);
         match accepted {
             Ok((stream, from)) => {
                 if connections.len() >= api.settings.borrow().connections as usize {

@@ -113,7 +113,7 @@ mod tests {
     fn a_token_is_a_line_of_some_length() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(CREDENTIAL);
-        let mut read = |text: &str| {
+        let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
             BearerToken::read(&path)
         };

@@ -53,10 +53,10 @@ pub const HTTP_LARGE_MAX: usize = 64;
 
 /// How long the head of a request may take, and how long a connection may be idle before it. At the
 /// limit: closed; 408 if something of a head was sent.
-pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the body of a request may take. At the limit: answered 408.
-pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(20);
+pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client may leave an answer unread. At the limit: closed by the kernel
 /// (`TCP_USER_TIMEOUT`, tcp(7)).
@@ -67,9 +67,6 @@ pub const HTTP_STOP: Duration = Duration::from_millis(500);
 
 /// Pause after `accept` failed for want of descriptors or memory.
 pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Read buffer of a connection, in bytes; hyper's own bound, which is also that of a head.
-pub const HTTP_BUFFER_BYTES: usize = HTTP_HEAD_MAX_BYTES;
 
 /// Shortest time between two log lines about refused connections. At the limit: counted, and the
 /// count is in the next line.

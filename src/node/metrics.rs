@@ -84,8 +84,6 @@ pub struct Metrics {
     pub commit: Histogram,
     /// From a linearizable read's arrival at the driver to its answer.
     pub read: Histogram,
-    /// One turn of the driver.
-    pub turn: Histogram,
     /// How long no leader was known here, each time.
     pub leader_gap: Histogram,
     /// Changes of this node's role.

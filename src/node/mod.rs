@@ -6,6 +6,7 @@
 mod apply;
 mod authority;
 pub mod clock;
+mod count;
 pub mod disk;
 mod disk_thread;
 pub mod driver;
@@ -27,6 +28,7 @@ mod recover;
 pub mod status;
 pub mod store;
 mod succession;
+mod surfaces;
 mod tell;
 mod timer;
 mod transfer;
