@@ -32,8 +32,9 @@ impl Request {
     fn bytes(&self) -> Vec<u8> {
         let Request { method, path, body } = self;
         let length = body.len();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nHost: l\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+        );
         [head.as_bytes(), body].concat()
     }
 }
