@@ -4,6 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 scripts/build.sh
+scripts/bench-deps.sh
 "$CARGO" bench --locked --bench cluster -- "$@"
 # Durable appends, beside a bare write and redb; part of a whole run only.
 [[ $# -gt 0 ]] || "$CARGO" bench --locked --bench log

@@ -316,8 +316,9 @@ pub const EVENT_REASON_MAX_CHARS: usize = 80;
 pub const SCRIPT_LINKS_MAX: usize = 16;
 
 /// Messages waiting for a slow journal, or a slow reader of stderr or of the log file.
-/// At the limit: dropped and counted, and the log says how many; the agent never waits.
-pub const LOG_QUEUE_LINES: usize = 8192;
+/// At the limit: dropped and counted, and the log says how many; the agent never waits. The queue
+/// is as large as this from the start: 64 bytes for each.
+pub const LOG_QUEUE_LINES: usize = 2048;
 
 /// Longest fact of a message for the journal, in bytes. At the limit: cut off, with an ellipsis.
 pub const LOG_FIELD_MAX_BYTES: usize = 16 << 10;

@@ -223,7 +223,8 @@ async fn a_disk_that_is_full_is_not_a_key_that_is_not_there() {
     for verb in ["get k", "keys"] {
         let mut command = scene.command(&words(verb));
         command.stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
-        let ran = tokio::time::timeout(DEADLINE, command.output()).await.unwrap().unwrap();
+        let ran = command.spawn().unwrap().wait_with_output();
+        let ran = tokio::time::timeout(DEADLINE, ran).await.unwrap().unwrap();
         assert_eq!(ran.status.code(), Some(8), "{verb}");
     }
 }

@@ -15,6 +15,7 @@ mod network;
 mod nodes;
 mod process;
 mod stats;
+mod store;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -31,10 +32,10 @@ const HEARTBEAT: Duration = Duration::from_millis(40);
 const ELECTION_MIN: Duration = Duration::from_millis(200);
 
 /// The parts of the run, in this order.
-const PARTS: [&str; 7] = ["floor", "start", "kill", "cut", "idle", "status", "bus"];
+const PARTS: [&str; 8] = ["floor", "start", "kill", "cut", "idle", "status", "bus", "store"];
 
 const HELP: &str = "\
-make bench BENCH=\"[--trials N] [PART...]\"
+make bench BENCH=\"[--trials N] [--seconds N] [--entries N] [PART...]\"
 
 Parts (default: all):
   floor   bare steps: processes, sockets, fdatasync, and `true`
@@ -45,11 +46,15 @@ Parts (default: all):
   status  wall time of `raftctl status`
   bus     a property, a change and 50 watching clients, on the private socket; a property on a
           message bus
+  store   the store beside etcd: loads by wrk of --seconds (3) each, memory, kill -9 of the leader,
+          restart, catch-up of --entries (1000000)
 ";
 
 /// What to run.
 struct Options {
     trials: usize,
+    seconds: u64,
+    entries: usize,
     parts: Vec<String>,
 }
 
@@ -67,6 +72,9 @@ fn bench() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == floor::CHILD_FLAG) {
         return floor::child(&arguments[1..]);
+    }
+    if arguments.first().is_some_and(|first| first == store::http::CHILD_FLAG) {
+        return store::http::serve();
     }
     if arguments.iter().any(|argument| argument == "--help") {
         print!("{HELP}");
@@ -92,17 +100,22 @@ fn bench() -> Result<()> {
 }
 
 fn parse(arguments: &[String]) -> Result<Options> {
-    let mut options = Options { trials: 20, parts: Vec::new() };
+    let mut options = Options { trials: 20, seconds: 3, entries: 1_000_000, parts: Vec::new() };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
+        let mut number = || -> Result<usize> {
+            let number = rest.next().and_then(|number| number.parse().ok());
+            number.with_context(|| format!("{argument} needs a number"))
+        };
         match argument.as_str() {
             "--bench" => {} // from cargo
-            "--trials" => {
-                let trials = rest.next().and_then(|number| number.parse().ok());
-                options.trials = trials.context("--trials needs a number")?;
-            }
+            "--trials" => options.trials = number()?,
+            "--seconds" => options.seconds = number()? as u64,
+            "--entries" => options.entries = number()?,
             part if PARTS.contains(&part) => options.parts.push(part.to_owned()),
-            other => bail!("unknown argument {other:?}: expected --trials N or {PARTS:?}"),
+            other => {
+                bail!("unknown argument {other:?}: expected an option with a number or {PARTS:?}")
+            }
         }
     }
     if options.parts.is_empty() {
@@ -155,6 +168,11 @@ async fn run(options: &Options, directory: &Path, report: &mut Report) -> Result
     }
     if wants("bus") {
         clients::measure(&programs, directory, options.trials, report).await;
+    }
+    if wants("store") {
+        let Options { trials, seconds, entries, .. } = *options;
+        let extent = store::Extent { trials, seconds, entries };
+        store::measure(&programs, directory, extent, report).await;
     }
     Ok(())
 }

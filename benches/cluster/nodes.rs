@@ -1,7 +1,7 @@
 //! A cluster of real agents: its configuration, its processes, and what they say.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -93,9 +93,9 @@ impl Cluster {
         surroundings: Surroundings,
     ) -> Result<Cluster> {
         let Surroundings { network, config, bus } = surroundings;
-        let addresses = match &network {
+        let addresses: Vec<String> = match &network {
             Some(network) => (0..3).map(|at| format!("{}:7100", network.address(at))).collect(),
-            None => free_addresses(3)?,
+            None => free_addresses(3)?.iter().map(ToString::to_string).collect(),
         };
         let names: Vec<String> = (1..=3).map(|n| format!("n{n}")).collect();
         let pairs = names.iter().zip(&addresses);
@@ -297,10 +297,10 @@ impl Cluster {
 }
 
 /// Addresses on the loopback whose ports were free a moment ago.
-fn free_addresses(count: usize) -> Result<Vec<String>> {
+pub fn free_addresses(count: usize) -> Result<Vec<SocketAddr>> {
     // All held at once, so that they differ.
     let bound: Vec<TcpListener> =
         (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<_>>()?;
-    let address = |listener: &TcpListener| Ok(listener.local_addr()?.to_string());
+    let address = |listener: &TcpListener| Ok(listener.local_addr()?);
     bound.iter().map(address).collect()
 }

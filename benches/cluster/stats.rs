@@ -49,6 +49,7 @@ struct Row {
 #[derive(Default)]
 pub struct Report {
     rows: Vec<Row>,
+    further: String,
 }
 
 impl Report {
@@ -67,14 +68,20 @@ impl Report {
         self.rows.is_empty()
     }
 
-    /// The report as a Markdown table.
+    /// Adds a table of another form, which follows this one.
+    pub fn append(&mut self, table: String) {
+        self.further += "\n";
+        self.further += &table;
+    }
+
+    /// The report as Markdown tables.
     pub fn markdown(&self) -> String {
         let mut out = String::from("| what | n | min | median | p99 | max | aim |\n");
         out.push_str("|---|---:|---:|---:|---:|---:|---|\n");
         for row in &self.rows {
             let _ = writeln!(out, "{}", row.markdown());
         }
-        out
+        out + &self.further
     }
 }
 
@@ -111,7 +118,7 @@ impl Row {
 }
 
 /// Three significant digits are what these measurements are good for.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),

@@ -21,7 +21,8 @@ pub type Fatal = Arc<dyn Fn(&dyn std::error::Error) + Send + Sync>;
 
 /// The driver's ends of the channels.
 pub(super) struct Disk {
-    pub requests: SyncSender<DiskRequest>,
+    /// Boxed, for the channel holds the room of all that it may ever hold.
+    pub requests: SyncSender<Box<DiskRequest>>,
     pub events: mpsc::Receiver<Event>,
     pub thread: std::thread::JoinHandle<()>,
 }
@@ -48,7 +49,7 @@ where
 
 fn run<L, S>(
     mut worker: DiskWorker<L, S>,
-    inbox: &Receiver<DiskRequest>,
+    inbox: &Receiver<Box<DiskRequest>>,
     outbox: &mpsc::Sender<Event>,
     metrics: &Metrics,
 ) -> Result<(), super::disk::DiskFailed<S::Error>>
@@ -80,20 +81,20 @@ where
             continue;
         }
         if let Ok(request) = inbox.recv() {
-            worker.push(request);
+            worker.push(*request);
         }
     }
 }
 
 /// Moves what is in the channel to the worker, so that it can merge; false when it is closed.
-fn take_waiting<L, S>(worker: &mut DiskWorker<L, S>, inbox: &Receiver<DiskRequest>) -> bool
+fn take_waiting<L, S>(worker: &mut DiskWorker<L, S>, inbox: &Receiver<Box<DiskRequest>>) -> bool
 where
     L: LogStore,
     S: Installer,
 {
     loop {
         match inbox.try_recv() {
-            Ok(request) => worker.push(request),
+            Ok(request) => worker.push(*request),
             Err(TryRecvError::Empty) => return true,
             Err(TryRecvError::Disconnected) => return false,
         }

@@ -335,7 +335,7 @@ impl<M: StateMachine> Driver<M> {
     fn ask_disk(&mut self, request: DiskRequest) {
         // The node bounds the writes that wait (`limits::DISK_QUEUE_REQUESTS`), and everything else
         // follows from writes that are done: the channel cannot be full unless that is broken.
-        let sent = self.disk.requests.try_send(request);
+        let sent = self.disk.requests.try_send(Box::new(request));
         sent.expect("more disk requests than the node allows, or the disk thread is gone");
     }
 

@@ -77,7 +77,8 @@ impl Writes {
         (asked, deadline): (Instant, Instant),
     ) -> Result<(), KvError> {
         let full = self.bytes >= limits::KV_WRITES_UNDER_WAY_BYTES;
-        let Some(slot) = self.free.pop().filter(|_| !full) else {
+        // A slot is taken only if it is used.
+        let Some(slot) = (if full { None } else { self.free.pop() }) else {
             return Err(KvError::Busy { most: limits::KV_WRITES_UNDER_WAY });
         };
         let sequence = &mut self.sequences[usize::from(slot)];
@@ -260,5 +261,31 @@ impl Write {
             0 => KvError::Unavailable { waited_ms },
             _ => KvError::Unknown { waited_ms },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::kv::Put;
+
+    fn take(writes: &mut Writes, request: u64, bytes: usize) -> Result<(), KvError> {
+        let put = Put { key: b"k".to_vec(), value: vec![0; bytes] };
+        let times = (Instant(0), Instant(1));
+        writes.take(RequestId(request), (Operation::Put(put), None), 0, times)
+    }
+
+    #[test]
+    fn a_write_that_is_refused_for_its_bytes_takes_no_place() {
+        let mut writes = Writes::new([1; 16], 1);
+        let most = limits::KV_WRITES_UNDER_WAY as u64;
+        let large = limits::KV_VALUE_MAX_BYTES;
+        let taken = (0..2 * most).filter(|at| take(&mut writes, *at, large).is_ok()).count();
+        assert!(taken < limits::KV_WRITES_UNDER_WAY, "{taken}");
+        assert_eq!(writes.expired(Instant(1)).len(), taken);
+        for request in 0..most {
+            assert_eq!(take(&mut writes, request, 1), Ok(()));
+        }
+        assert!(matches!(take(&mut writes, most, 1), Err(KvError::Busy { .. })));
     }
 }

@@ -18,11 +18,12 @@ use crate::node::event::Event;
 
 /// What comes to the thread.
 enum Inbox {
-    Request(StoreRequest),
+    /// Boxed, for the channel holds the room of all that it may ever hold; so is a snapshot.
+    Request(Box<StoreRequest>),
     /// The flush that went on is over.
     Flushed,
     /// Install this; answered when it is durable.
-    Install(Snapshot, SyncSender<()>),
+    Install(Box<Snapshot>, SyncSender<()>),
     /// Make everything durable and end.
     End,
 }
@@ -39,7 +40,7 @@ impl StoreThread {
     /// Hands a request over; never waits.
     pub(in crate::node) fn ask(&self, request: StoreRequest) {
         // The node bounds what waits, and a turn adds only a few requests.
-        let sent = self.requests.try_send(Inbox::Request(request));
+        let sent = self.requests.try_send(Inbox::Request(Box::new(request)));
         assert!(sent.is_ok(), "more store requests than the node allows, or its thread is gone");
     }
 
@@ -70,7 +71,7 @@ impl Installer for Link {
 
     fn install(&mut self, snapshot: &Snapshot) -> Result<(), StoreGone> {
         let (reply, answer) = sync_channel(1);
-        self.0.send(Inbox::Install(snapshot.clone(), reply)).map_err(|_| StoreGone)?;
+        self.0.send(Inbox::Install(Box::new(snapshot.clone()), reply)).map_err(|_| StoreGone)?;
         answer.recv().map_err(|_| StoreGone)
     }
 }
@@ -122,7 +123,7 @@ impl<S: Store> Run<S> {
     fn take(&mut self, message: Inbox) -> Result<(), S::Error> {
         match message {
             Inbox::Request(request) => {
-                self.worker.push(request);
+                self.worker.push(*request);
                 while self.worker.has_work() {
                     let event = self.worker.step()?;
                     self.tell(event);

@@ -161,7 +161,7 @@ impl Run {
 #[test]
 fn random_commands_with_kills_agree_with_a_model() {
     let (mut kills, mut during) = (0, 0);
-    for seed in 0..25 {
+    for seed in 0..10 {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cluster.redb");
         let store = Some(StateStore::open(&path, CACHE).unwrap().0);
@@ -174,5 +174,5 @@ fn random_commands_with_kills_agree_with_a_model() {
         }
         kills += run.kills;
     }
-    assert!(kills > 50 && during > 100, "{kills} kills, {during} steps during a flush");
+    assert!(kills > 30 && during > 60, "{kills} kills, {during} steps during a flush");
 }

@@ -204,6 +204,19 @@ fn rows_that_do_not_fit_are_the_senders_fault() {
     }
     says(incoming.finish(sum).unwrap_err(), "expected");
     assert_eq!(names(to.path()), [""; 0]);
+    // As many rows of the same size, one of which has another value on its way.
+    let mut incoming = begin();
+    for piece in &all {
+        let mut rows = piece.rows.clone();
+        if piece.last.as_deref() == Some(b"k00007") {
+            let at = rows.windows(2).rposition(|bytes| bytes == [1, b'v']).unwrap();
+            rows[at + 1] = b'w';
+        }
+        incoming.add(&rows).unwrap();
+    }
+    assert_eq!((incoming.so_far().keys, incoming.so_far().bytes), (sum.keys, sum.bytes));
+    says(incoming.finish(sum).unwrap_err(), "expected");
+    assert_eq!(names(to.path()), [""; 0]);
     let odd = SnapshotHeader { state: vec![0xff; 9], ..view.header().clone() };
     says(Incoming::begin(&path, odd).err().unwrap(), "its state is not readable");
     let odd = SnapshotHeader { clients: vec![0xff; 9], ..view.header().clone() };
