@@ -10,7 +10,10 @@
 
 #![allow(unused, reason = "each test binary uses its own part")]
 
+pub mod kv;
+pub mod record;
 pub mod store;
+pub mod workload;
 
 use std::collections::HashSet;
 use std::fmt::Debug;
