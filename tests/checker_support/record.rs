@@ -88,7 +88,8 @@ impl Record {
             if let Some(value) = value {
                 let known = *self.revisions.entry(value).or_insert(revision);
                 if known != revision {
-                    let text = format!("{value} of key {key} was written at {known} and {revision}");
+                    let text =
+                        format!("{value} of key {key} was written at {known} and {revision}");
                     return Err(format!("written_once: {text}"));
                 }
             }
@@ -108,15 +109,7 @@ impl Record {
     ) {
         let (_, call, at, _) = &self.operations[called.0];
         let (run, keys) = (run.to_owned(), call.keys());
-        self.reads.push(ReadAt {
-            run,
-            called: *at,
-            returned: now,
-            revision,
-            keys,
-            seen,
-            stale,
-        });
+        self.reads.push(ReadAt { run, called: *at, returned: now, revision, keys, seen, stale });
     }
 
     /// Everything that the checker must explain.

@@ -60,11 +60,19 @@ pub enum Mutation {
     PausedAgain,
     /// Activations begin and expire although the cluster is paused.
     ExpiresInPause,
+    /// A read that should be linearizable is answered from what the node happens to have.
+    StaleRead,
+    /// A write that was sent again is applied again.
+    RetryAppliesTwice,
+    /// A write of the store is acknowledged when the leader has only appended it.
+    WriteAckedEarly,
+    /// A snapshot lacks the last write of the store that it claims to contain.
+    SnapshotMissesRow,
 }
 
 impl Mutation {
     /// Every planted bug, by the name that `SIM_MUTATION` and the scripts use.
-    pub const ALL: [(&str, Mutation); 24] = [
+    pub const ALL: [(&str, Mutation); 28] = [
         ("skip_fsync", Mutation::SkipFsync),
         ("append_unsynced", Mutation::AppendUnsynced),
         ("vote_twice", Mutation::VoteTwice),
@@ -89,6 +97,10 @@ impl Mutation {
         ("resume_without_word", Mutation::ResumeWithoutWord),
         ("paused_again", Mutation::PausedAgain),
         ("expires_in_pause", Mutation::ExpiresInPause),
+        ("stale_read", Mutation::StaleRead),
+        ("retry_applies_twice", Mutation::RetryAppliesTwice),
+        ("write_acked_early", Mutation::WriteAckedEarly),
+        ("snapshot_misses_row", Mutation::SnapshotMissesRow),
     ];
 
     /// The planted bug of that name.
@@ -98,7 +110,13 @@ impl Mutation {
 
     /// Whether it can only show where hosts have something to start and stop.
     fn is_of_authority(self) -> bool {
-        Mutation::ALL.iter().skip(10).any(|(_, mutation)| *mutation == self)
+        let named = Mutation::ALL.iter().position(|(_, mutation)| *mutation == self);
+        named.is_some_and(|at| (10..24).contains(&at))
+    }
+
+    /// Whether it can only show where clients use the store.
+    pub fn is_of_store(self) -> bool {
+        Mutation::ALL.iter().skip(24).any(|(_, mutation)| *mutation == self)
     }
 }
 

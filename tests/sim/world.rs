@@ -9,11 +9,12 @@ use raftctl::core::{Instant, NodeId};
 use raftctl::node::disk::DiskRequest;
 use raftctl::node::event::{Answer, Effect, Event, RequestId};
 
-use super::host::{Host, Stalled, Stored, name_of};
+use super::host::{Host, Stalled, name_of};
 use super::network::{Network, Weather};
 use super::oracle::Oracle;
 use super::plan::{Mutation, Settings};
 use super::recorder::{WORKLOAD, digest};
+use super::store::Stored;
 use super::systemd::{Out, Step};
 
 /// Something that will happen. Those that concern one run of a process name it, those of a host the
