@@ -169,6 +169,7 @@ fn open_state(
         log_keep_entries: limits::LOG_KEEP_ENTRIES,
         priority: config.eligibility.priority,
         preempt: config.eligibility.preempt,
+        kv_quota_bytes: limits::KV_QUOTA_BYTES,
     };
     let store = DatabaseStore::new(store, stored.state.clone());
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);

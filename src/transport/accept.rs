@@ -320,6 +320,7 @@ fn read_event(
             let Standing { eligible, priority } = read(payload)?;
             PeerEvent::Standing { from: peer, eligible, priority, credit }
         }
+        FrameType::Kv => PeerEvent::Kv { from: peer, frame: wire::read_kv(payload)?, credit },
         FrameType::Refused => {
             return Err(InboundError::Refused(Mismatch::from_refusal(&read(payload)?)));
         }

@@ -45,6 +45,8 @@ pub enum FrameType {
     Announced = 9,
     /// Whether the sender may be active, and how much it is preferred.
     Standing = 10,
+    /// Writes for the leader's store, questions for an index, and answers.
+    Kv = 11,
 }
 
 impl FrameType {
@@ -60,6 +62,7 @@ impl FrameType {
             8 => FrameType::Announce,
             9 => FrameType::Announced,
             10 => FrameType::Standing,
+            11 => FrameType::Kv,
             _ => return None,
         })
     }
@@ -103,7 +106,7 @@ pub enum FrameError {
         found: u8,
     },
     /// A payload that this version does not know.
-    #[error("frame type {found}, expected 1 to 10")]
+    #[error("frame type {found}, expected 1 to 11")]
     Type {
         /// What the header claims.
         found: u8,

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::frame::{self, FrameType, HEADER_BYTES};
 use super::wire::{Standing, StatusReply, StatusRequest};
 use crate::core::command::Release;
+use crate::core::kv::KvFrame;
 use crate::core::message::Message;
 use crate::limits;
 
@@ -25,6 +26,7 @@ pub(super) enum Outgoing {
     StatusRequest(StatusRequest),
     StatusReply(StatusReply),
     Release(Release),
+    Kv(KvFrame),
 }
 
 impl Outgoing {
@@ -34,6 +36,7 @@ impl Outgoing {
             Outgoing::StatusRequest(request) => request.encoded_len(),
             Outgoing::StatusReply(reply) => reply.encoded_len(),
             Outgoing::Release(release) => release.encoded_len(),
+            Outgoing::Kv(frame) => frame.encoded_len(),
         }
     }
 
@@ -45,6 +48,7 @@ impl Outgoing {
             }
             Outgoing::StatusReply(reply) => frame::encode_into(out, FrameType::StatusReply, reply),
             Outgoing::Release(release) => frame::encode_into(out, FrameType::Release, release),
+            Outgoing::Kv(kv) => frame::encode_into(out, FrameType::Kv, kv),
         }
     }
 }

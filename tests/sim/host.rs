@@ -298,6 +298,7 @@ impl Host {
             log_keep_entries: settings.log_keep_entries,
             priority: settings.host(self.id).priority,
             preempt: settings.authority.is_some_and(|plan| plan.preempt),
+            kv_quota_bytes: 1 << 20,
         }
     }
 
