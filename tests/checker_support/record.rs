@@ -53,6 +53,8 @@ pub struct Record {
     /// Writes and removals of each key by their revision.
     changes: BTreeMap<Key, BTreeMap<u64, Option<Value>>>,
     reads: Vec<ReadAt>,
+    /// The first value that was seen with two revisions.
+    contradiction: Option<String>,
 }
 
 impl Record {
@@ -65,6 +67,11 @@ impl Record {
     /// The call of this name.
     pub fn called(&self, called: Called) -> &Call {
         &self.operations[called.0].1
+    }
+
+    /// Whether the call of this number has returned something.
+    pub fn has_returned(&self, at: usize) -> bool {
+        matches!(self.operations[at].3, Outcome::Returned(..))
     }
 
     /// It returned this.
@@ -83,19 +90,18 @@ impl Record {
     }
 
     /// An answer told this about rows.
-    pub fn saw(&mut self, seen: &[Seen]) -> Result<(), String> {
+    pub fn saw(&mut self, seen: &[Seen]) {
         for Seen { key, value, revision } in seen.iter().copied() {
             if let Some(value) = value {
                 let known = *self.revisions.entry(value).or_insert(revision);
                 if known != revision {
                     let text =
                         format!("{value} of key {key} was written at {known} and {revision}");
-                    return Err(format!("written_once: {text}"));
+                    self.contradiction.get_or_insert(format!("written_once: {text}"));
                 }
             }
             self.changes.entry(key).or_default().insert(revision, value);
         }
-        Ok(())
     }
 
     /// A read on one run of a node, stale or not, found these rows up to `revision`.
@@ -150,9 +156,10 @@ impl Record {
 
     /// Whether it is linearizable, and what was seen of rows hangs together.
     pub fn check(&self) -> Result<(), String> {
+        check_store(&self.operations()).map_err(linearizable)?;
+        self.contradiction.clone().map_or(Ok(()), Err)?;
         self.check_rows()?;
-        self.check_order()?;
-        check_store(&self.operations()).map_err(linearizable)
+        self.check_order()
     }
 
     /// Whether `now` is what may be there when all is over.
@@ -219,6 +226,16 @@ pub struct Tally {
     pub nothing: u64,
     /// Of those without a place in the history: reads that were answered as stale.
     pub stale: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.writes += other.writes;
+        self.reads += other.reads;
+        self.unknown += other.unknown;
+        self.nothing += other.nothing;
+        self.stale += other.stale;
+    }
 }
 
 fn linearizable(violation: Violation) -> String {

@@ -23,7 +23,7 @@ use raftctl::storage::{Batch, LogError, LogOptions, LogStore, SegmentedLog, SimD
 
 use super::clock::Clock;
 use super::plan::{Mutation, Settings};
-use super::recorder::{Lie, Planted, Recorder};
+use super::recorder::{Lie, Planted, Recorder, digest};
 use super::store::{Forgets, SimStore, StoreSide, Stored};
 use super::systemd::Systemd;
 
@@ -250,7 +250,9 @@ impl Host {
 
     /// The identity of a process as the log knows it.
     pub fn invocation(process: u64) -> [u8; 16] {
-        let mut invocation = [(process >> 32) as u8; 16];
+        // Both halves are like no other's: some things go by a part of it.
+        let mut invocation = [0; 16];
+        invocation[..8].copy_from_slice(&digest(0, &process.to_be_bytes()).to_be_bytes());
         invocation[8..].copy_from_slice(&process.to_be_bytes());
         invocation
     }
@@ -344,6 +346,12 @@ impl Host {
         let idle = !worker.has_work();
         worker.push(request);
         idle
+    }
+
+    /// The rows of the store where they have changed since somebody looked last.
+    pub fn fresh_rows(&mut self) -> Vec<(Index, u64)> {
+        let Some(running) = &mut self.running else { return Vec::new() };
+        std::mem::take(&mut running.store.lock().0.store_mut().fresh)
     }
 
     /// Lets the thread of the store carry out one request; what it says, and whether more wait.

@@ -8,6 +8,7 @@
 pub mod authority;
 #[path = "../checker_support/mod.rs"]
 pub mod checker;
+pub mod clients;
 pub mod clock;
 pub mod faults;
 pub mod host;

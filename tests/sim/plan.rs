@@ -286,6 +286,23 @@ impl AuthorityPlan {
     }
 }
 
+/// Who uses the store, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct StorePlan {
+    pub clients: usize,
+    /// Mean pause of a client between two requests.
+    pub pause: Duration,
+    /// Groups of keys.
+    pub groups: u32,
+    /// Whether requests are about several keys at once: such a history is checked as a whole.
+    pub several: bool,
+    /// Requests of all of them: a history that is checked as a whole must be short.
+    pub most: u64,
+    /// Whether rows are compared as well. They are not where a planted bug has to be found by
+    /// those who ask.
+    pub looks_into_nodes: bool,
+}
+
 /// Everything that is fixed for one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -314,6 +331,8 @@ pub struct Settings {
     pub propose_every: Duration,
     /// Whether hosts have something to start and stop; otherwise only what the log says is tried.
     pub authority: Option<AuthorityPlan>,
+    /// Whether clients use the store.
+    pub store: Option<StorePlan>,
     pub mutation: Option<Mutation>,
 }
 
@@ -377,6 +396,7 @@ impl Settings {
             crash_after_vote_ppm: 100_000,
             propose_every: Duration::from_millis([5, 20, 60][rng.below(3) as usize]),
             authority: None,
+            store: None,
             mutation,
         };
         match mutation {
@@ -387,6 +407,53 @@ impl Settings {
             None if seed % 4 >= 2 => settings.with_authority(&mut rng),
             _ => settings,
         }
+    }
+
+    /// The settings of a seed in which clients use the store; one in five with hosts that have
+    /// something to start and stop, because those take long.
+    pub fn of_store(seed: u64, mutation: Option<Mutation>) -> Settings {
+        let kind = if seed % 5 == 4 && mutation.is_none() { 2 } else { 0 };
+        let settings = Settings::of(seed * 4 + kind + seed % 2, None);
+        let mut rng = Rng::new(seed ^ 0x0051_07e5);
+        let several = seed % 3 == 2;
+        let plan = StorePlan {
+            clients: 3 + rng.below(5) as usize,
+            pause: Duration::from_millis(if several {
+                60
+            } else {
+                [5, 20, 50][rng.below(3) as usize]
+            }),
+            groups: 1 + rng.below(2) as u32,
+            several,
+            most: if several { 250 } else { 1_500 },
+            looks_into_nodes: mutation.is_none(),
+        };
+        let nodes = if mutation.is_some() { settings.nodes.max(3) } else { settings.nodes };
+        let authority = settings.authority.map(|plan| AuthorityPlan { restore: false, ..plan });
+        let propose_every = Duration::from_millis(100);
+        let store = Some(plan);
+        let settings = Settings { nodes, propose_every, authority, store, mutation, ..settings };
+        match mutation {
+            Some(mutation) => settings.planted_in_store(mutation),
+            None => settings,
+        }
+    }
+
+    /// What a planted bug of the store needs to show.
+    fn planted_in_store(self, mutation: Mutation) -> Settings {
+        let Some(mut plan) = self.store else { return self };
+        let ms = Duration::from_millis;
+        let mut settings = self;
+        plan.pause = ms(5);
+        match mutation {
+            Mutation::SnapshotMissesRow => {
+                settings.log_keep_entries = 4;
+                plan.most = 1_500;
+            }
+            Mutation::RetryAppliesTwice => settings.weather.loss_ppm = 150_000,
+            _ => {}
+        }
+        Settings { store: Some(plan), ..settings }
     }
 
     /// Fewer writes, a network in which leaders last long enough to become active, and longer.

@@ -112,6 +112,8 @@ pub struct Recorder {
     rows_before: Rows,
     /// Applied since the oracle looked last.
     pub fresh: Vec<AppliedEntry>,
+    /// Writes of the store among them, with the digest of the rows after each.
+    pub fresh_rows: Vec<(Index, u64)>,
     /// Commands among them that changed the state.
     pub commands: Vec<AppliedCommand>,
     /// Snapshot restored since the oracle looked last: its index and digest.
@@ -224,6 +226,7 @@ impl Recorder {
             let active = self.truth().activation().filter(|record| record.is_active());
             let token = active.map(Activation::token);
             self.rows.apply(index, token, &command);
+            self.fresh_rows.push((index, self.rows.digest()));
             return Ok(Some(command));
         }
         let before = self.inner.0.clone();

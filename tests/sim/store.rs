@@ -153,7 +153,6 @@ impl Store for SimStore {
 
     fn apply(&mut self, work: Work) -> Result<Vec<Answered>, Infallible> {
         let mut answers = Vec::new();
-        let changes = !work.commands.is_empty();
         for committed in work.commands {
             let (index, mut command) = (committed.index, committed.command);
             let (client, sequence) = (command.client.clone(), command.sequence);
@@ -161,14 +160,12 @@ impl Store for SimStore {
                 command.client.clear();
             }
             let outcome = self.rows.apply(index, committed.token, &command);
+            self.fresh.push((index, self.rows.digest()));
             if committed.wanted {
                 answers.push(Answered { index, client, sequence, outcome });
             }
         }
         let applied = work.applied;
-        if changes {
-            self.fresh.push((applied.0, self.rows.digest()));
-        }
         self.at = self.at.split_off(&applied.0);
         let bytes = self.at.remove(&applied.0).expect("set before");
         self.kept = Some(Stored { bytes, rows: self.rows.clone(), applied });

@@ -9,6 +9,7 @@ use raftctl::core::{Instant, NodeId};
 use raftctl::node::disk::DiskRequest;
 use raftctl::node::event::{Answer, Effect, Event, RequestId};
 
+use super::clients::Clients;
 use super::host::{Host, Stalled, name_of};
 use super::network::{Network, Weather};
 use super::oracle::Oracle;
@@ -51,6 +52,8 @@ pub(super) enum Happening {
     Crash(NodeId),
     Fault,
     Propose,
+    /// A client of the store goes on.
+    Client(usize),
     /// Something in the service manager, unless the power was cut since.
     Pid1 {
         host: usize,
@@ -124,6 +127,8 @@ pub struct World {
     pub told: Vec<Told>,
     pub counts: Counts,
     pub answers: BTreeMap<RequestId, Answer>,
+    /// Who uses the store, if somebody does.
+    pub clients: Option<Clients>,
     pub(super) rng: Rng,
     queue: BTreeMap<(Instant, u64), Happening>,
     sequence: u64,
@@ -164,6 +169,7 @@ impl World {
             told: Vec::new(),
             counts: Counts::default(),
             answers: BTreeMap::new(),
+            clients: settings.store.map(|plan| Clients::new(seed, plan)),
             rng,
             queue: BTreeMap::new(),
             sequence: 0,
@@ -320,6 +326,9 @@ impl World {
     pub(super) fn end_process(&mut self, host: usize, power_cut: bool) {
         let half = self.rng.below(2) == 0;
         let gone = self.process_at(host);
+        if let Some(process) = gone {
+            self.clients_lose(process);
+        }
         self.trace(host, || format!("process ends, power cut {power_cut}"));
         self.hosts[host].crash(power_cut, half);
         if !power_cut && !self.hosts[host].abandoned {
@@ -409,6 +418,10 @@ impl World {
             self.now = at;
             self.happen(happening)?;
             self.pid1_outs()?;
+            let clients = self.clients.as_mut();
+            if let Some(violation) = clients.and_then(|clients| clients.violation.take()) {
+                return Err(violation);
+            }
         }
         self.now = until;
         Ok(())
@@ -432,6 +445,7 @@ impl World {
             }
             Happening::Start(id) => return self.start(id),
             Happening::Crash(id) => self.crash_for_a_while(id),
+            Happening::Client(client) => self.client_asks(client),
             Happening::Fault => return self.fault(),
             Happening::Propose => {
                 self.propose();
@@ -551,6 +565,8 @@ impl World {
     /// Takes what is at hand.
     fn drain(&mut self, at: usize) -> Vec<Effect> {
         let ack_early = self.settings.mutation == Some(Mutation::AckBeforeCommit);
+        let write_early = self.settings.mutation == Some(Mutation::WriteAckedEarly);
+        let mut taken = Vec::new();
         let unheard = self.settings.mutation == Some(Mutation::IneligibleActivates);
         let reading = self.hosts[at].reading(self.now);
         let mut effects = Vec::new();
@@ -564,6 +580,12 @@ impl World {
                 Event::Propose { request, .. } if ack_early => Some(*request),
                 _ => None,
             };
+            if let Event::KvWrite { request, .. } = &event
+                && write_early
+                && running.node.replica().position().role == raftctl::consensus::RaftRole::Leader
+            {
+                taken.push(*request);
+            }
             if let Event::Eligible { eligible } = event {
                 running.told_unfit = !eligible;
                 if unheard {
@@ -576,6 +598,7 @@ impl World {
             }
         }
         self.acknowledge_early(&early, &effects);
+        taken.into_iter().for_each(|request| self.acknowledge_write(request));
         effects
     }
 
@@ -633,6 +656,7 @@ impl World {
         match effect {
             Effect::Send(_) if self.hosts[at].abandoned => {}
             Effect::Send(message) => self.send(id, message),
+            Effect::KvSend { .. } if self.hosts[at].abandoned => {}
             Effect::KvSend { to, frame } => {
                 for delay in self.network.route(&mut self.rng, id, to) {
                     let event = Event::KvFrame { from: id, frame: frame.clone() };
@@ -665,6 +689,9 @@ impl World {
                         Answer::Refused { .. } => self.oracle.acked_write_durable.refused(*payload),
                         _ => {}
                     }
+                }
+                if matches!(answer, Answer::Written(_) | Answer::Read(_)) {
+                    self.client_hears(request, &answer);
                 }
                 self.release_answered(id, request, &answer);
                 self.answers.insert(request, answer);
@@ -751,6 +778,16 @@ impl World {
         }
     }
 
+    fn look_at_rows(&mut self, at: usize) -> Result<(), String> {
+        let id = self.hosts[at].id;
+        for (index, digest) in self.hosts[at].fresh_rows() {
+            if let Some(rows_agree) = &self.oracle.rows_agree {
+                rows_agree.has(id, index, digest)?;
+            }
+        }
+        Ok(())
+    }
+
     fn store_goes_on(&mut self, at: usize, process: u64) {
         let time = self.within(Duration::from_micros(20));
         self.after(Duration::from_micros(20) + time, Happening::StoreDone { host: at, process });
@@ -762,6 +799,7 @@ impl World {
         }
         let id = self.hosts[at].id;
         let (events, more) = self.hosts[at].store_step()?;
+        self.look_at_rows(at)?;
         for event in events {
             self.deliver(id, Some(process), event);
         }
@@ -784,7 +822,9 @@ impl World {
             return Ok(());
         }
         let id = self.hosts[at].id;
-        if let Some(event) = self.hosts[at].disk_step()? {
+        let done = self.hosts[at].disk_step()?;
+        self.look_at_rows(at)?;
+        if let Some(event) = done {
             if let Event::Persisted { number } = event
                 && !self.hosts[at].abandoned
             {
@@ -914,6 +954,7 @@ impl World {
         }
         self.after(Duration::from_millis(300), Happening::Fault);
         self.after(Duration::from_millis(50), Happening::Propose);
+        self.clients_begin();
         if self.settings.authority.is_some_and(|plan| plan.restore) {
             let backup = Duration::from_millis(500) + self.millis(3_000);
             let restore = backup + Duration::from_millis(1_000) + self.millis(7_000);
@@ -988,6 +1029,7 @@ impl World {
             }
             self.run_until(self.now + Duration::from_millis(50))?;
         }
-        self.oracle.acked_write_durable.check(&self.oracle.state_machine_safety)
+        self.oracle.acked_write_durable.check(&self.oracle.state_machine_safety)?;
+        self.clients_end()
     }
 }
