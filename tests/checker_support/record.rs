@@ -74,6 +74,11 @@ impl Record {
         matches!(self.operations[at].3, Outcome::Returned(..))
     }
 
+    /// The call of this number, and what became of it.
+    pub fn describe(&self, at: usize) -> String {
+        format!("{:?}", self.operations[at])
+    }
+
     /// It returned this.
     pub fn returned(&mut self, called: Called, result: Return, now: u64) {
         self.end(called, Outcome::Returned(result, now));

@@ -377,6 +377,9 @@ impl World {
             }
         }
         let here = self.describe();
+        let record = &self.clients.as_ref().expect("there are").record;
+        let last = (record.len() - 20..record.len()).map(|at| record.describe(at));
+        let here = format!("{here}\n{}", last.collect::<Vec<_>>().join("\n"));
         Err(format!("liveness: nodes {left:?} did not serve within {WITHIN_CALM:?}; {here}"))
     }
 

@@ -52,6 +52,11 @@ pub(super) enum Happening {
     Crash(NodeId),
     Fault,
     Propose,
+    /// A broken connection is made again, if it can be.
+    Redial {
+        node: NodeId,
+        peer: NodeId,
+    },
     /// A client of the store goes on.
     Client(usize),
     /// Something in the service manager, unless the power was cut since.
@@ -312,6 +317,10 @@ impl World {
         self.after(lost, Happening::Deliver { to: node, process, event: Event::Lost { peer } });
         let event = Event::Silent { peer };
         self.after(silent, Happening::Deliver { to: node, process, event });
+        if self.settings.store.is_some() {
+            // Nothing about the store reaches a peer without a connection.
+            self.after(silent + Duration::from_millis(20), Happening::Redial { node, peer });
+        }
     }
 
     pub fn crash(&mut self, id: NodeId, power_cut: bool) {
@@ -445,6 +454,7 @@ impl World {
             }
             Happening::Start(id) => return self.start(id),
             Happening::Crash(id) => self.crash_for_a_while(id),
+            Happening::Redial { node, peer } => self.connect(node, peer),
             Happening::Client(client) => self.client_asks(client),
             Happening::Fault => return self.fault(),
             Happening::Propose => {
@@ -691,6 +701,7 @@ impl World {
                     }
                 }
                 if matches!(answer, Answer::Written(_) | Answer::Read(_)) {
+                    self.trace(at, || format!("answers {request:?}: {answer:?}"));
                     self.client_hears(request, &answer);
                 }
                 self.release_answered(id, request, &answer);
