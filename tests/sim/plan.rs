@@ -409,23 +409,20 @@ impl Settings {
         }
     }
 
-    /// The settings of a seed in which clients use the store; one in five with hosts that have
-    /// something to start and stop, because those take long.
+    /// The settings of a seed in which clients use the store; one in ten with hosts that
+    /// have something to start and stop, because those take long.
     pub fn of_store(seed: u64, mutation: Option<Mutation>) -> Settings {
-        let kind = if seed % 5 == 4 && mutation.is_none() { 2 } else { 0 };
+        let kind = if seed % 10 == 4 && mutation.is_none() { 2 } else { 0 };
         let settings = Settings::of(seed * 4 + kind + seed % 2, None);
         let mut rng = Rng::new(seed ^ 0x0051_07e5);
         let several = seed % 3 == 2;
+        let pause = if several { 60 } else { [5, 20, 50][rng.below(3) as usize] };
         let plan = StorePlan {
             clients: 3 + rng.below(5) as usize,
-            pause: Duration::from_millis(if several {
-                60
-            } else {
-                [5, 20, 50][rng.below(3) as usize]
-            }),
+            pause: Duration::from_millis(pause),
             groups: 1 + rng.below(2) as u32,
             several,
-            most: if several { 250 } else { 1_500 },
+            most: if several { 250 } else { 600 },
             looks_into_nodes: mutation.is_none(),
         };
         let nodes = if mutation.is_some() { settings.nodes.max(3) } else { settings.nodes };

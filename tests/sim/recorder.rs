@@ -125,6 +125,17 @@ pub struct Recorder {
     looks: u64,
 }
 
+fn joined(chain: u64, rows: &[u8], cluster: &[u8]) -> Vec<u8> {
+    let length = (rows.len() as u64).to_be_bytes();
+    [&chain.to_be_bytes()[..], &length, rows, cluster].concat()
+}
+
+/// What was saved, with these rows.
+pub fn with_rows(bytes: &[u8], rows: &Rows) -> Vec<u8> {
+    let Saved { chain, cluster, .. } = saved(bytes);
+    joined(chain, &rows.to_bytes(), cluster)
+}
+
 /// The parts of what `save` gave.
 struct Saved<'a> {
     chain: u64,
@@ -162,12 +173,12 @@ impl Recorder {
     }
 
     fn save_with(&self, rows: &Rows) -> Vec<u8> {
-        let rows = rows.to_bytes();
-        let mut bytes = self.chain.to_be_bytes().to_vec();
-        bytes.extend((rows.len() as u64).to_be_bytes());
-        bytes.extend(rows);
-        bytes.extend(self.inner.to_bytes());
-        bytes
+        joined(self.chain, &rows.to_bytes(), &self.inner.to_bytes())
+    }
+
+    /// The same without rows, see [`with_rows`].
+    pub fn save_without_rows(&self) -> Vec<u8> {
+        joined(self.chain, &[], &self.inner.to_bytes())
     }
 
     /// The state as it is, whatever the node is told.

@@ -1,8 +1,7 @@
 //! The store of a simulated node: rows in memory, durable at the end of a flush.
 //!
-//! Rows are changed by what the node hands over and by nothing else. The bytes of the node's own
-//! state machine, which are kept beside them, have rows of their own (`recorder`): that both agree
-//! is an invariant, not an assumption.
+//! Rows are changed by what the node hands over and by nothing else. The node's own state machine
+//! has rows as well (`recorder`): that both agree is an invariant, not an assumption.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,7 +17,7 @@ use raftctl::core::{Index, Term, Token};
 use raftctl::node::event::Event;
 use raftctl::node::store::{Done, Installer, Store, StoreStatus, StoreWorker};
 
-use super::recorder::{digest, rows_of};
+use super::recorder::{digest, rows_of, with_rows};
 
 /// Rows, their size, and who wrote last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,9 +89,13 @@ impl Rows {
         read
     }
 
-    /// A number that differs where rows or clients differ.
+    /// A number that differs where rows differ, or how many clients are known.
     pub fn digest(&self) -> u64 {
-        digest(self.size, &self.to_bytes())
+        let start = self.size ^ (self.clients.len() as u64) << 32;
+        self.table.0.iter().fold(start, |hash, (key, row)| {
+            let hash = digest(digest(hash, key), &row.value);
+            hash.rotate_left(7) ^ row.revision ^ row.created << 32
+        })
     }
 }
 
@@ -116,12 +119,13 @@ pub struct Forgets {
 /// The store of one process.
 pub struct SimStore {
     durable: Arc<Mutex<Stored>>,
-    kept: Option<Stored>,
+    /// What is applied and not flushed: the node's machine there, without rows.
+    kept: Option<(Vec<u8>, (Index, Term))>,
     flushing: Option<Stored>,
     applied: Index,
     rows: Rows,
     forgets: Forgets,
-    /// The whole state of the node's machine at each applied index that may be kept.
+    /// The state of the node's machine, without rows, at each applied index that may be kept.
     pub at: BTreeMap<Index, Vec<u8>>,
     /// Digests of the rows at the indexes where they changed, since somebody looked last.
     pub fresh: Vec<(Index, u64)>,
@@ -168,7 +172,7 @@ impl Store for SimStore {
         let applied = work.applied;
         self.at = self.at.split_off(&applied.0);
         let bytes = self.at.remove(&applied.0).expect("set before");
-        self.kept = Some(Stored { bytes, rows: self.rows.clone(), applied });
+        self.kept = Some((bytes, applied));
         self.applied = applied.0;
         Ok(answers)
     }
@@ -182,7 +186,10 @@ impl Store for SimStore {
     }
 
     fn begin_flush(&mut self, done: Done) -> Result<bool, Infallible> {
-        self.flushing = self.kept.take();
+        self.flushing = self.kept.take().map(|(bytes, applied)| {
+            let rows = self.rows.clone();
+            Stored { bytes: with_rows(&bytes, &rows), rows, applied }
+        });
         done();
         Ok(self.flushing.is_some())
     }
