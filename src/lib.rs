@@ -22,6 +22,7 @@ pub mod events;
 pub mod exit;
 pub mod generator;
 pub mod helper;
+pub mod http;
 pub mod limits;
 pub mod log;
 pub mod node;

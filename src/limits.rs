@@ -8,6 +8,7 @@ use std::time::Duration;
 mod bus;
 mod client;
 mod host;
+mod http;
 mod kv;
 mod standing;
 mod succession;
@@ -15,6 +16,7 @@ mod succession;
 pub use bus::*;
 pub use client::*;
 pub use host::*;
+pub use http::*;
 pub use kv::*;
 pub use standing::*;
 pub use succession::*;
@@ -282,6 +284,10 @@ pub const CLIENT_INSTANCES_MAX: usize = 256;
 /// Role and leader changes a slow subscriber may lag behind. At the limit: the oldest are lost to
 /// that subscriber, and it is told how many.
 pub const CHANGE_BACKLOG: usize = 256;
+
+/// Shortest time between two publications of a status in which only log positions moved.
+/// At the limit: the newest is published when it is over; everything else is published at once.
+pub const STATUS_POSITIONS_PAUSE: Duration = Duration::from_millis(50);
 
 /// Deadline for asking a remote node for its state.
 pub const REMOTE_STATUS_TIMEOUT: Duration = Duration::from_millis(500);

@@ -89,6 +89,7 @@ impl Lab {
             demote_timeout,
             fence_after,
             backend,
+            metrics: Arc::default(),
             cluster,
             node,
         })

@@ -151,6 +151,7 @@ impl Lab {
             demote_timeout: self.demote_timeout,
             fence_after: None,
             backend: Backend::Unit(units),
+            metrics: Arc::default(),
             cluster: "blue".into(),
             node: "n1".into(),
         })

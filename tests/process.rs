@@ -10,6 +10,10 @@ mod damage;
 mod failover;
 #[path = "process/hostile.rs"]
 mod hostile;
+#[path = "process/http.rs"]
+mod http;
+#[path = "process/http_hostile.rs"]
+mod http_hostile;
 #[path = "process/journal.rs"]
 mod journal;
 #[path = "process/log.rs"]
@@ -28,3 +32,5 @@ mod stop;
 mod supervised;
 #[path = "process/support/mod.rs"]
 mod support;
+#[path = "process/web.rs"]
+mod web;

@@ -13,6 +13,7 @@ mod difference;
 mod digest;
 mod error;
 mod events;
+mod http;
 mod interpret;
 pub mod keys;
 mod nodes;
@@ -28,6 +29,7 @@ use std::time::Duration;
 pub use difference::Difference;
 pub use error::{ConfigError, ConfigErrors, Problem, SelectError};
 pub use events::EventName;
+pub use http::Http;
 pub use standing::{Eligibility, Health};
 
 use crate::core::{Address, NodeId, NodeName};
@@ -56,6 +58,8 @@ pub struct Config {
     pub health: Health,
     /// Event scripts.
     pub events: Events,
+    /// Who may use the agent over HTTP, and where.
+    pub http: Http,
     /// What the agent writes about itself.
     pub log: Log,
 }

@@ -9,6 +9,8 @@ use crate::consensus::StartRefused;
 use crate::dbus::private;
 use crate::events;
 use crate::exit::Exit;
+use crate::http;
+use crate::http::token::TokenError;
 use crate::storage::LogError;
 use crate::storage::state_dir::StateDirError;
 use crate::storage::state_store::StateStoreError;
@@ -41,6 +43,12 @@ pub(super) enum SetupError {
     /// The system bus, through which the service manager is reached.
     #[error("cannot tell where the system bus is")]
     SystemBus(#[source] zbus::Error),
+    /// The token of the HTTP surface.
+    #[error("cannot use the token of [http]")]
+    HttpToken(#[source] TokenError),
+    /// The HTTP listener.
+    #[error(transparent)]
+    Http(http::listen::ListenError),
     /// The private socket.
     #[error("cannot serve the private bus")]
     Bus(#[source] private::BindError),
@@ -82,6 +90,18 @@ impl SetupError {
             {
                 Exit::NoPermission
             }
+            SetupError::Http(http::listen::ListenError::NoToken { .. }) => Exit::Configuration,
+            SetupError::Http(http::listen::ListenError::Io { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Exit::NoPermission
+            }
+            SetupError::Http(_) => Exit::AddressUnavailable,
+            SetupError::HttpToken(TokenError::Unreadable { source, .. }) => match source.kind() {
+                io::ErrorKind::PermissionDenied => Exit::NoPermission,
+                _ => Exit::Configuration,
+            },
+            SetupError::HttpToken(_) => Exit::Configuration,
             SetupError::Listen { .. } | SetupError::Bus(_) | SetupError::Passed(_) => {
                 Exit::AddressUnavailable
             }

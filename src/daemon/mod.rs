@@ -8,6 +8,7 @@ mod enforcement;
 mod error;
 mod further;
 mod host;
+mod http;
 mod logging;
 mod memory;
 mod publish;
@@ -59,7 +60,7 @@ fn after_help() -> String {
     format!(
         "Signals:\n  SIGTERM, SIGINT   hand over leadership if held, then exit 0\n  \
          SIGHUP            read the configuration again; [events], [health], log level and \
-         most\n                    of [eligibility] take effect\n\n\
+         most\n                    of [eligibility] and [http] take effect\n\n\
          Exit statuses:\n  0   stopped as asked, or the configuration is good\n{statuses}\n\
          Example:\n  raftctld --config /etc/raftctl/n1.toml"
     )

@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::error::SetupError;
+use super::http;
 use super::logging::Level;
 use super::scripts::{self, Running};
 use super::standing::Settings;
 use crate::config::keys::Key;
-use crate::config::{Config, Eligibility};
+use crate::config::{Config, Eligibility, Http};
 use crate::core::story::tell;
 use crate::events::Scripts;
 use crate::node::handle::NodeHandle;
@@ -35,6 +36,8 @@ pub(super) struct Reload {
     pub(super) running: Running,
     /// By what the standing of the host is judged.
     pub(super) standing: watch::Sender<Arc<Settings>>,
+    /// For whom the HTTP surface is.
+    pub(super) http: watch::Sender<Arc<crate::http::Settings>>,
 }
 
 /// Reloads at every SIGHUP.
@@ -87,6 +90,10 @@ impl Reload {
         self.config.eligibility = Eligibility { priority, preempt, ..new.eligibility };
         self.config.health = new.health;
         self.standing.send_replace(Settings::of(&self.config));
+        let listen = self.config.http.listen.take();
+        self.config.http = Http { listen, ..new.http };
+        // Always: the token may be another one in the same file.
+        http::reload(&self.config.http, &self.http);
         self.config.events = new.events;
         self.config.log.level = new.log.level;
         self.level.set(self.config.log.level);
@@ -109,7 +116,8 @@ fn is_live(key: &Key) -> bool {
     match (key.section, key.name) {
         // The node tells the others of both, in its handshake.
         ("eligibility", "priority" | "preempt") => false,
-        ("eligibility" | "health" | "events", _) | ("log", "level") => true,
+        ("http", "listen") => false,
+        ("eligibility" | "health" | "events" | "http", _) | ("log", "level") => true,
         _ => false,
     }
 }

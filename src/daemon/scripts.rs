@@ -12,6 +12,7 @@ use crate::core::authority::Timing;
 use crate::events::{Backend, Occurrence, Scripts, ScriptsConfig};
 use crate::node::event::Consequence;
 use crate::node::handle::NodeHandle;
+use crate::node::metrics::Metrics;
 use crate::node::status::NodeStatus;
 use crate::systemd::host::HostHandle;
 
@@ -21,11 +22,19 @@ pub(super) struct Running {
     backend: Backend,
     /// When a demotion is fenced.
     fence_after: Option<Duration>,
+    /// Where it is counted how they end.
+    metrics: Arc<Metrics>,
 }
 
 impl Running {
-    pub(super) fn of(config: &Config, timing: &Timing, on_host: Option<&HostHandle>) -> Running {
+    pub(super) fn of(
+        config: &Config,
+        timing: &Timing,
+        on_host: Option<&HostHandle>,
+        metrics: &Arc<Metrics>,
+    ) -> Running {
         Running {
+            metrics: Arc::clone(metrics),
             backend: host::scripts_backend(config, on_host),
             fence_after: host::fence_after(config, timing),
         }
@@ -41,6 +50,7 @@ pub(super) fn config_of(config: &Config, running: &Running) -> ScriptsConfig {
         demote_timeout: config.authority.demote_timeout,
         fence_after: running.fence_after,
         backend: running.backend.clone(),
+        metrics: Arc::clone(&running.metrics),
         cluster: config.cluster.name.clone(),
         node: config.node.name.to_string(),
     }

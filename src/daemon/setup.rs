@@ -13,6 +13,7 @@ use super::buses;
 use super::enforcement;
 use super::error::{SetupError, error_chain};
 use super::host::{self, OrderSink};
+use super::http;
 use super::logging::Level;
 use super::publish::Publish;
 use super::reload::{self, Reload};
@@ -34,6 +35,7 @@ use crate::node::driver::{Driver, Surfaces};
 use crate::node::event::Event;
 use crate::node::handle::HostRequest;
 use crate::node::machine::ClusterMachine;
+use crate::node::metrics::Metrics;
 use crate::node::status::HostStatus;
 use crate::node::store::DatabaseStore;
 use crate::node::{Member, Node, NodeConfig, clock, recover};
@@ -52,6 +54,7 @@ pub(super) struct Prepared {
     disk: (SegmentedLog, DatabaseStore),
     listener: TcpListener,
     bus: private::Listener,
+    http: http::Bound,
     known: Known,
     process: u64,
     standing: Loaded,
@@ -65,6 +68,7 @@ pub(super) fn prepare(config: &Config, passed: Option<RaftSocket>) -> Result<Pre
     let listener = listen(config, passed)?;
     let bus = private::bind(&config.node.socket(), peer::administrators());
     let bus = bus.map_err(SetupError::Bus)?;
+    let http = http::bind(config)?;
     let name = &config.node.name;
     let fresh = Incarnation(random()?);
     let root = &config.node.state_directory;
@@ -75,7 +79,7 @@ pub(super) fn prepare(config: &Config, passed: Option<RaftSocket>) -> Result<Pre
     // BEFORE its first turn: a node whose standing is not known must not be promoted.
     node.handle(clock::reading(), Event::Eligible { eligible: false }, &mut Vec::new());
     let known = node.known();
-    Ok(Prepared { directory, node, disk, listener, bus, known, process, standing })
+    Ok(Prepared { directory, node, disk, listener, bus, http, known, process, standing })
 }
 
 fn random<const N: usize>() -> Result<[u8; N], SetupError> {
@@ -217,7 +221,8 @@ pub(super) fn serve(
 ) -> Result<(), SetupError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(SetupError::System)?;
-    let Prepared { directory, node, disk, listener, bus, known, process, standing } = prepared;
+    let Prepared { directory, node, disk, listener, bus, http, known, process, standing } =
+        prepared;
     let result = runtime.block_on(async {
         let (events, peers) = mpsc::channel(limits::DRIVER_QUEUE_EVENTS);
         let identity = identity(config, directory.incarnation(), process);
@@ -231,12 +236,14 @@ pub(super) fn serve(
         host::log_enforcement(config, &timing);
         let on_host = host::start(config, &timing, &outside)?;
         let manager = on_host.as_ref().map(|host| host.manager().clone());
-        let running = Running::of(config, &timing, on_host.as_ref());
+        let metrics = Arc::new(Metrics::default());
+        let running = Running::of(config, &timing, on_host.as_ref(), &metrics);
         let scripts = Arc::new(events::start(scripts::config_of(config, &running))?);
         host::follow_scripts(scripts.over(), outside.clone());
         let (publish, known) = Publish::new();
         let (asked, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let surfaces = surfaces(Arc::clone(&scripts), host::orders(on_host), pinger, known, asked);
+        let surfaces = Surfaces { metrics: Arc::clone(&metrics), ..surfaces };
         let driver = Driver::new(node, disk, transport, peers, reports, surfaces);
         let (driver, handle) = driver.map_err(SetupError::System)?;
         if manager.is_some() {
@@ -247,6 +254,7 @@ pub(super) fn serve(
         let ends = standing::Ends { manager, status, requests, events: outside.clone(), publish };
         let standing = look_after(config, &timing, standing, ends)?;
         let stop_bus = buses::serve(config, bus, handle.clone(), level.clone())?;
+        let http = http::serve(http, handle.clone(), metrics);
         let reload = Reload {
             config: config.clone(),
             read,
@@ -254,6 +262,7 @@ pub(super) fn serve(
             scripts: scripts.clone(),
             running,
             standing: standing.settings(),
+            http: http.settings(),
         };
         let reloading = reload::on_hangup(reload, notifier.clone(), handle.clone())?;
         let stopping = supervisor::stop_on_signal(handle.clone(), notifier.clone())?;
@@ -270,6 +279,7 @@ pub(super) fn serve(
         let announcing = tokio::spawn(supervisor::announce(notifier, handle));
         driver.await.map_err(|e| SetupError::System(e.into()))?;
         end([announcing, reloading, telling]).await;
+        http.stop().await;
         standing.stop().await;
         // The tasks are gone, and so is their hold on the scripts.
         if let Ok(scripts) = Arc::try_unwrap(scripts) {
@@ -337,6 +347,7 @@ fn surfaces(
     host_requests: mpsc::Sender<HostRequest>,
 ) -> Surfaces {
     Surfaces {
+        metrics: Arc::default(),
         host_requests,
         order,
         act: Box::new(move |consequence, status| {

@@ -207,7 +207,8 @@ async fn run_script(shared: &Shared, config: &ScriptsConfig, told: &Numbered) {
         Ok(ended) => ended,
         Err(error) => Ended::plain(Outcome::NotStarted(Arc::new(error)), begun.elapsed()),
     };
-    let left = runner::finish(event, script.clone(), told.sequence, ended).1;
+    let count = &config.metrics.scripts;
+    let left = runner::finish(event, script.clone(), told.sequence, ended, count).1;
     if let Some(gone) = left {
         // Two scripts of further events never run beside each other.
         gone.await;

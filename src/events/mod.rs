@@ -41,6 +41,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 pub use crate::core::role::EventName;
+use crate::node::metrics::Metrics;
 pub use error::{ScriptError, StartError};
 pub use status::{Finished, Outcome, Running, ScriptsStatus};
 
@@ -67,6 +68,8 @@ pub struct ScriptsConfig {
     pub fence_after: Option<Duration>,
     /// Who runs the scripts.
     pub backend: Backend,
+    /// Where it is counted how they end.
+    pub metrics: Arc<Metrics>,
     /// Name of the cluster, as the scripts are told.
     pub cluster: String,
     /// Name of this node, as the scripts are told.

@@ -14,6 +14,7 @@ use super::process::Process;
 use super::status::{Finished, Outcome, Running, ScriptsStatus};
 use super::{Backend, EventName, ScriptError, ScriptsConfig, Shared};
 use crate::core::story::tell;
+use crate::node::metrics::ScriptMetrics;
 
 /// Runs scripts until the handle says stop and nothing is due any more.
 pub(super) async fn run(shared: Arc<Shared>, status: watch::Sender<ScriptsStatus>) {
@@ -23,6 +24,7 @@ pub(super) async fn run(shared: Arc<Shared>, status: watch::Sender<ScriptsStatus
     loop {
         let (told, stopping, coalesced) =
             runner.shared.change(|queue| (queue.take(), queue.is_stopping(), queue.coalesced()));
+        runner.config.metrics.scripts.coalesced.set(coalesced);
         runner
             .status
             .send_if_modified(|s| std::mem::replace(&mut s.coalesced, coalesced) != coalesced);
@@ -129,7 +131,8 @@ impl Runner {
             Ok(ended) => ended,
             Err(error) => Ended::plain(Outcome::NotStarted(Arc::new(error)), begun.elapsed()),
         };
-        let (finished, behind) = finish(event, script, sequence, ended);
+        let count = &self.config.metrics.scripts;
+        let (finished, behind) = finish(event, script, sequence, ended, count);
         left.extend(behind);
         self.status.send_modify(|status| {
             status.running = None;
@@ -193,16 +196,19 @@ pub(super) async fn run_to_end(
     }
 }
 
-/// Logs how a script ended; that, and what is left of it.
+/// Logs and counts how a script ended; that, and what is left of it.
 pub(super) fn finish(
     event: EventName,
     script: PathBuf,
     sequence: u64,
     ended: Ended,
+    count: &ScriptMetrics,
 ) -> (Finished, Option<Gone>) {
     let Ended { outcome, duration, output, discarded_bytes, left } = ended;
     let finished = Finished { event, script, sequence, outcome, duration, output, discarded_bytes };
     log(&finished);
+    count.run.record(finished.duration);
+    count.failed.add(u64::from(!finished.outcome.is_success()));
     (finished, left)
 }
 

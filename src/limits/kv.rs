@@ -74,9 +74,13 @@ pub const KV_FORWARDED_BYTES: usize = 32 << 20;
 /// proposes no writes of the store, a follower drops appends, which the leader sends again.
 pub const STORE_WAITING_ENTRIES: u64 = 16_384;
 
+/// Requests handed to the thread of the store that it has not answered yet. Beyond it: as for
+/// [`STORE_WAITING_ENTRIES`], and reads wait.
+pub const STORE_WAITING_REQUESTS: usize = 256;
+
 /// Requests in the channel to the thread of the store. Never reached: see
-/// [`STORE_WAITING_ENTRIES`]; a turn adds only a few requests.
-pub const STORE_CHANNEL_REQUESTS: usize = 32_768;
+/// [`STORE_WAITING_REQUESTS`]; what was appended before adds at most one request a turn.
+pub const STORE_CHANNEL_REQUESTS: usize = 16 * STORE_WAITING_REQUESTS;
 
 /// Writes, questions and answers in one frame about the store. At the limit: what is more goes into
 /// the next; a frame with more is refused and its connection closed.

@@ -84,9 +84,9 @@ impl<M: StateMachine> Node<M> {
             }
         }
         self.replica.applied(last.0);
-        let state = changes.then(|| self.machine.cluster().clone());
+        let state = changes.then(|| Box::new(self.machine.cluster().clone()));
         let work = Work { commands, applied: last, state };
-        effects.push(Effect::Store(StoreRequest::Apply(work)));
+        self.ask_store(StoreRequest::Apply(work), effects);
     }
 
     /// A write, with the token in force where it stands in the log.

@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use super::disk::{DiskRequest, DiskWorker};
 use super::event::Event;
+use super::metrics::Metrics;
 use super::store::Installer;
 use crate::limits;
 use crate::storage::LogStore;
@@ -25,7 +27,11 @@ pub(super) struct Disk {
 }
 
 /// Starts the thread. It ends, with everything durable, when the request channel is closed.
-pub(super) fn start<L, S>(worker: DiskWorker<L, S>, fatal: Fatal) -> std::io::Result<Disk>
+pub(super) fn start<L, S>(
+    worker: DiskWorker<L, S>,
+    fatal: Fatal,
+    metrics: Arc<Metrics>,
+) -> std::io::Result<Disk>
 where
     L: LogStore + 'static,
     S: Installer + 'static,
@@ -33,7 +39,7 @@ where
     let (requests, inbox) = sync_channel(limits::DISK_CHANNEL_REQUESTS);
     let (outbox, events) = mpsc::channel(limits::DISK_CHANNEL_REQUESTS);
     let thread = std::thread::Builder::new().name("disk".to_owned()).spawn(move || {
-        if let Err(error) = run(worker, &inbox, &outbox) {
+        if let Err(error) = run(worker, &inbox, &outbox, &metrics) {
             fatal(&error);
         }
     })?;
@@ -44,6 +50,7 @@ fn run<L, S>(
     mut worker: DiskWorker<L, S>,
     inbox: &Receiver<DiskRequest>,
     outbox: &mpsc::Sender<Event>,
+    metrics: &Metrics,
 ) -> Result<(), super::disk::DiskFailed<S::Error>>
 where
     L: LogStore,
@@ -58,7 +65,12 @@ where
     loop {
         let open = take_waiting(&mut worker, inbox);
         if worker.has_work() {
-            tell(worker.step()?);
+            let began = Instant::now();
+            let event = worker.step()?;
+            if let Some(Event::Persisted { .. }) = event {
+                metrics.fsync.record(began.elapsed());
+            }
+            tell(event);
             continue;
         }
         if !open {

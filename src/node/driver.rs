@@ -9,48 +9,23 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::clock;
 use super::disk::{DiskRequest, DiskWorker};
-use super::disk_thread::{self, Disk, Fatal};
-use super::event::{Answer, Consequence, Effect, Event, RequestId};
-use super::handle::{HostRequest, NodeHandle, PauseError, RemoteStatusError, Request};
+use super::disk_thread::{self, Disk};
+use super::event::{Answer, Effect, Event, RequestId};
+use super::handle::{NodeHandle, PauseError, RemoteStatusError, Request};
 use super::handle::{TakeoverError, TransferError};
 use super::kv::Waiting;
 use super::machine::StateMachine;
 use super::node::Node;
-use super::status::{Change, HostStatus, NodeStatus};
+use super::status::{Change, NodeStatus};
 use super::store::{self, Store, StoreThread, StoreWorker};
+pub use super::surfaces::{Act, Ping, Surfaces};
 use super::tell::{self, Teller};
 use super::timer::Timer;
-use crate::core::authority::Order;
 use crate::core::command::Release;
 use crate::core::{Instant, NodeId, NodeName, Token};
 use crate::limits;
 use crate::storage::LogStore;
 use crate::transport::{AnnouncementReply, PeerEvent, TransportHandle};
-
-/// Carries out a consequence of a role change.
-pub type Act = Box<dyn FnMut(&Consequence, &NodeStatus) + Send>;
-
-/// Tells the supervisor that the loop runs, if it is time and before the second instant, from which
-/// on it must not; returns when to be called again.
-pub type Ping = Box<dyn FnMut(Instant, Option<Instant>) -> Option<Instant> + Send>;
-
-/// What the floors above do with what the node says. Called in the driver: must not block.
-pub struct Surfaces {
-    /// Carries out a consequence of a role change.
-    pub act: Act,
-    /// The text that a peer gets when it asks for this node's status.
-    pub describe: fn(&NodeStatus, &HostStatus) -> String,
-    /// What is known of the host; others find out and publish it.
-    pub host: watch::Receiver<Arc<HostStatus>>,
-    /// Where requests about the standing of this host go.
-    pub host_requests: mpsc::Sender<HostRequest>,
-    /// Carries out an order to the host, or hands it on.
-    pub order: Box<dyn FnMut(Order) + Send>,
-    /// Tells the supervisor that the loop runs.
-    pub ping: Ping,
-    /// Ends the process: the disk failed.
-    pub fatal: Fatal,
-}
 
 /// The driver's state.
 pub struct Driver<M> {
@@ -101,9 +76,10 @@ impl<M: StateMachine> Driver<M> {
         L: LogStore + 'static,
         S: Store + 'static,
     {
-        let fatal = surfaces.fatal.clone();
+        let (fatal, metrics) = (surfaces.fatal.clone(), Arc::clone(&surfaces.metrics));
         let store = store::start(StoreWorker::new(store), fatal.clone())?;
-        let disk = disk_thread::start(DiskWorker::new(log, store.link()), fatal)?;
+        let disk = DiskWorker::new(log, store.link());
+        let disk = disk_thread::start(disk, fatal, Arc::clone(&metrics))?;
         let (to_driver, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let (status, status_reader) = watch::channel(Arc::new(node.status().clone()));
         let changes = broadcast::Sender::new(limits::CHANGE_BACKLOG);
@@ -128,9 +104,9 @@ impl<M: StateMachine> Driver<M> {
             pauses: BTreeMap::new(),
             remote: BTreeMap::new(),
             announcements: BTreeMap::new(),
-            store_requests: Waiting::default(),
+            store_requests: Waiting::new(&metrics),
             next_ping: None,
-            teller: Teller::default(),
+            teller: Teller::new(metrics),
             stopped: false,
         };
         Ok((driver, handle))
@@ -193,7 +169,7 @@ impl<M: StateMachine> Driver<M> {
         let now = clock::reading();
         self.expire_remote(now.boot);
         self.node.turn(now, effects);
-        self.teller.disk(self.node.disk_stalls(now.boot), now.boot);
+        self.teller.turned(&self.node, now.boot);
         for effect in effects.drain(..) {
             self.carry_out(effect);
         }

@@ -6,6 +6,7 @@
 mod apply;
 mod authority;
 pub mod clock;
+mod count;
 pub mod disk;
 mod disk_thread;
 pub mod driver;
@@ -15,6 +16,7 @@ mod flush;
 pub mod handle;
 pub mod kv;
 pub mod machine;
+pub mod metrics;
 #[expect(clippy::module_inception, reason = "the node is what this floor is about")]
 mod node;
 mod operator;
@@ -26,6 +28,7 @@ mod recover;
 pub mod status;
 pub mod store;
 mod succession;
+mod surfaces;
 mod tell;
 mod timer;
 mod transfer;

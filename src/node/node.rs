@@ -310,7 +310,9 @@ impl<M: StateMachine> Node<M> {
         let preempt = self.preempt_deadline().filter(later);
         let quorum = self.quorum.deadline().filter(later);
         let authority = self.authority_deadline(self.now);
-        let own = [transfer, self.stop_by, authority, preempt, quorum, self.kv.deadline()];
+        let store = self.kv.deadline();
+        let status = self.publish_deadline();
+        let own = [transfer, self.stop_by, authority, preempt, quorum, store, status];
         own.into_iter().flatten().fold(self.replica.next_deadline(), Instant::min)
     }
 }

@@ -1,8 +1,14 @@
 //! What the driver tells the log: one sentence for each thing that an operator reads after a
 //! failover, with its facts. Decides nothing.
 
+use std::sync::Arc;
+
+use super::count::Count;
 use super::event::Answer;
 use super::handle::Request;
+use super::machine::StateMachine;
+use super::metrics::Metrics;
+use super::node::Node;
 use super::status::{Change, NodeStatus};
 use crate::core::authority::Phase;
 use crate::core::story::tell;
@@ -11,6 +17,7 @@ use crate::core::{Instant, Token};
 /// What was told last.
 #[derive(Default)]
 pub(super) struct Teller {
+    count: Count,
     /// The token of the own activation, while the node is active.
     active: Option<Token>,
     /// The token of the own activation, until it is released.
@@ -21,8 +28,20 @@ pub(super) struct Teller {
 }
 
 impl Teller {
+    /// Nothing was told yet.
+    pub(super) fn new(metrics: Arc<Metrics>) -> Teller {
+        Teller { count: Count::new(metrics), ..Teller::default() }
+    }
+
+    /// A turn is over, but for its effects.
+    pub(super) fn turned<M: StateMachine>(&mut self, node: &Node<M>, now: Instant) {
+        self.count.turned(node);
+        self.disk(node.disk_stalls(now), now);
+    }
+
     /// The status has changed.
     pub(super) fn published(&mut self, status: &NodeStatus) {
+        self.count.published(status);
         let before = self.phase.replace(status.phase);
         if before == Some(Phase::Releasing)
             && status.phase == Phase::Idle
@@ -38,6 +57,7 @@ impl Teller {
 
     /// Something changed that is worth a signal.
     pub(super) fn changed(&mut self, change: &Change, status: &NodeStatus) {
+        self.count.changed(change);
         let leader = status.leader_member().map(|member| member.name.as_str());
         let node = &status.name;
         match change {

@@ -13,12 +13,14 @@ use crate::core::release::ReleaseOutcome;
 use crate::limits;
 
 /// The protocol versions this program speaks: from, to. The handshake takes the highest that both
-/// sides speak. Version 2 has `Standing`; version 3 has the store, without which the log cannot be
-/// applied, and no version before it was released.
-pub const PROTOCOL_VERSIONS: (u32, u32) = (3, 3);
+/// sides speak. Version 2 has `Standing`, version 3 `Kv`.
+pub const PROTOCOL_VERSIONS: (u32, u32) = (1, 3);
 
 /// The lowest version whose speakers take a `Standing`.
 pub(super) const PROTOCOL_STANDING: u32 = 2;
+
+/// The lowest version whose speakers take a `Kv`.
+pub(super) const PROTOCOL_KV: u32 = 3;
 
 /// The two connections that a node dials to each peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]

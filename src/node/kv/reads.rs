@@ -1,10 +1,10 @@
 //! The reads of this node that are under way, and on the leader the questions of followers.
 //!
 //! A linearizable read waits for a *round*: on the leader a confirmation by a quorum that it still
-//! leads (the heartbeat that is also the lease round), on a follower a question to the leader, which
-//! makes it part of a round there. A round covers the reads that were asked before it began. One is
-//! under way at a time; its end says up to which index the log must be applied here. Then the read
-//! is handed to the store.
+//! leads (the heartbeat that is also the lease round), on a follower a question to the leader,
+//! which makes it part of a round there. A round covers the reads that were asked before it began.
+//! One is under way at a time; its end says up to which index the log must be applied here. Then
+//! the read is handed to the store.
 //!
 //! Pure: who leads and what time it is are arguments.
 

@@ -25,6 +25,8 @@ pub(in crate::node) struct Kv {
     forwarded_bytes: usize,
     /// Up to where the store has applied.
     stored: Index,
+    /// Requests that the store has not answered.
+    asked: usize,
     /// When this node last knew that it has everything.
     complete: Option<Instant>,
 }
@@ -39,6 +41,7 @@ impl Kv {
             forwarded: VecDeque::new(),
             forwarded_bytes: 0,
             stored: applied,
+            asked: 0,
             complete: None,
         }
     }
@@ -154,6 +157,7 @@ impl<M: StateMachine> Node<M> {
 
     /// The store has done something.
     pub(in crate::node) fn stored(&mut self, stored: Stored, effects: &mut Vec<Effect>) {
+        self.kv.asked = self.kv.asked.saturating_sub(1);
         match stored {
             Stored::Applied { applied, outcomes } => {
                 self.kv.stored = self.kv.stored.max(applied);
@@ -193,7 +197,8 @@ impl<M: StateMachine> Node<M> {
 
     /// Whether the store is so far behind that nothing more is to be given to it.
     pub(in crate::node) fn store_is_behind(&self) -> bool {
-        self.applied.0 - self.kv.stored.min(self.applied.0) > limits::STORE_WAITING_ENTRIES
+        let entries = self.applied.0 - self.kv.stored.min(self.applied.0);
+        entries > limits::STORE_WAITING_ENTRIES || self.kv.asked >= limits::STORE_WAITING_REQUESTS
     }
 
     /// Sends what is to be sent, or proposes it.
@@ -218,10 +223,19 @@ impl<M: StateMachine> Node<M> {
 
     /// Hands the reads to the store whose index is applied: AFTER what is to be applied.
     pub(in crate::node) fn kv_serve(&mut self, effects: &mut Vec<Effect>) {
+        if self.kv.asked >= limits::STORE_WAITING_REQUESTS {
+            return; // Its next answer brings a turn.
+        }
         let due = self.kv.reads.due(self.applied.0);
         if !due.is_empty() {
-            effects.push(Effect::Store(StoreRequest::Read(due)));
+            self.ask_store(StoreRequest::Read(due), effects);
         }
+    }
+
+    /// Asks the store for something that it answers once.
+    pub(in crate::node) fn ask_store(&mut self, request: StoreRequest, effects: &mut Vec<Effect>) {
+        self.kv.asked += 1;
+        effects.push(Effect::Store(request));
     }
 
     /// Ends what is under way: the node stops.

@@ -45,7 +45,7 @@ impl Store for DatabaseStore {
             }
         }
         if let Some(state) = work.state {
-            self.state = state;
+            self.state = *state;
         }
         self.database.apply(&self.state, work.applied)?;
         Ok(answers)

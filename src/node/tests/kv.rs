@@ -101,9 +101,8 @@ fn value(answer: Option<Answer>) -> Option<String> {
 fn leader() -> (Fixture, Rows) {
     let mut fixture = Fixture::new(1, 3);
     fixture.lead();
-    let mut rows = Rows::default();
     // What was applied before says nothing about keys.
-    rows.applied = fixture.node.applied().0;
+    let rows = Rows { applied: fixture.node.applied().0, ..Rows::default() };
     let applied = Stored::Applied { applied: rows.applied, outcomes: Vec::new() };
     fixture.turn([Event::Stored(applied)]);
     (fixture, rows)
