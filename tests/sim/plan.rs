@@ -409,10 +409,10 @@ impl Settings {
         }
     }
 
-    /// The settings of a seed in which clients use the store; one in ten with hosts that
+    /// The settings of a seed in which clients use the store; one in twenty with hosts that
     /// have something to start and stop, because those take long.
     pub fn of_store(seed: u64, mutation: Option<Mutation>) -> Settings {
-        let kind = if seed % 10 == 4 && mutation.is_none() { 2 } else { 0 };
+        let kind = if seed % 20 == 4 && mutation.is_none() { 2 } else { 0 };
         let settings = Settings::of(seed * 4 + kind + seed % 2, None);
         let mut rng = Rng::new(seed ^ 0x0051_07e5);
         let several = seed % 3 == 2;
