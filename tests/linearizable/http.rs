@@ -42,7 +42,7 @@ impl Http {
         };
         let length = body.len();
         let head =
-            format!("{line} HTTP/1.1\r\nHost: n\r\nContent-Length: {length}\r\n{headers}\r\n");
+            format!("{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n");
         let request = [head.as_bytes(), body].concat();
         let answer = stream.get_mut().write_all(&request).and_then(|()| read(&mut stream));
         let answer = answer.map_err(|_| Failed::Sent)?;

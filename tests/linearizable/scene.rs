@@ -63,7 +63,8 @@ impl Shared {
         let answers = self.answers.lock().unwrap();
         let enough = count(&answers) + more;
         let waits = |answers: &mut [u64; NODES]| count(answers) < enough && !self.is_stopped();
-        let (_, waited) = self.answered.wait_timeout_while(answers, time, waits).unwrap();
+        let (guard, waited) = self.answered.wait_timeout_while(answers, time, waits).unwrap();
+        drop(guard);
         !waited.timed_out()
     }
 
