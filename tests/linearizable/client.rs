@@ -29,6 +29,9 @@ const SEVERAL: u64 = 3;
 /// How long a request may wait on its node.
 const WITHIN: Duration = Duration::from_secs(5);
 
+/// How long one waits that is in a hurry, and often does not learn the outcome.
+const HURRIED: Duration = Duration::from_millis(250);
+
 /// A node that is stopped does not answer at all.
 const PATIENCE: Duration = Duration::from_secs(7);
 
@@ -51,6 +54,8 @@ pub enum Answer {
 pub struct Node {
     at: usize,
     http: Http,
+    /// Whether some requests are in a hurry.
+    hurries: bool,
 }
 
 /// Starts the clients.
@@ -65,7 +70,7 @@ pub fn start(shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
 fn run(shared: &Shared, number: usize) {
     let seed = fastrand::u64(..);
     let mut workload = Workload::new(seed, number as u64, (NODES * PER_NODE) as u64);
-    let mut node = Node::new(number % NODES);
+    let mut node = Node { hurries: true, ..Node::new(number % NODES) };
     while !shared.is_stopped() {
         let number_of_group = shared.now() / ON_ONE_GROUP.as_nanos() as u64;
         let several = number_of_group % SEVERAL == SEVERAL - 1;
@@ -87,7 +92,7 @@ impl Node {
         // SAFETY: setns(2) takes an open descriptor and moves this thread only.
         let moved = unsafe { libc::setns(there.as_raw_fd(), libc::CLONE_NEWNET) };
         assert_eq!(moved, 0, "{}", std::io::Error::last_os_error());
-        Node { at, http: Http::new(([127, 0, 0, 1], 2379).into(), PATIENCE) }
+        Node { at, http: Http::new(([127, 0, 0, 1], 2379).into(), PATIENCE), hurries: false }
     }
 
     /// Asks, and records what was asked and heard.
@@ -137,8 +142,8 @@ impl Node {
     }
 
     fn send(&mut self, call: &Call, stale: bool) -> Result<Response, Failed> {
-        let millis = WITHIN.as_millis();
-        let options = format!("timeout={millis}ms");
+        let within = if self.hurries && fastrand::u8(..4) == 0 { HURRIED } else { WITHIN };
+        let options = format!("timeout={}ms", within.as_millis());
         let read = if stale { "&consistency=stale" } else { "" };
         let path = |key: Key| String::from_utf8(name(key)).unwrap().replace('/', "%2F");
         let under = |key: Key| String::from_utf8(prefix(key)).unwrap().replace('/', "%2F");

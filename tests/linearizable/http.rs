@@ -41,8 +41,9 @@ impl Http {
             None => self.connect().map_err(|_| Failed::NotSent)?,
         };
         let length = body.len();
-        let head =
-            format!("{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n");
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n"
+        );
         let request = [head.as_bytes(), body].concat();
         let answer = stream.get_mut().write_all(&request).and_then(|()| read(&mut stream));
         let answer = answer.map_err(|_| Failed::Sent)?;
