@@ -190,9 +190,23 @@ pub const LOG_MARK_BYTES: u64 = 64 << 10;
 /// At the limit: the least recently used pages are dropped and read again.
 pub const STATE_CACHE_BYTES: usize = 1 << 20;
 
-/// Largest database of the state machine that is examined in memory before it is opened, in bytes.
+/// Memory for what has changed in the store since its last flush, in bytes. Beyond it: flushed
+/// before its time, if no flush goes on.
+pub const STATE_CHANGES_BYTES: usize = 8 << 20;
+
+/// The same while a flush goes on. At the limit: applying waits for that flush and for one more.
+pub const STATE_CHANGES_MAX_BYTES: usize = 32 << 20;
+
+/// Memory for cached pages of a snapshot that arrives, in bytes.
+/// At the limit: pages are written before they are committed, and read again.
+pub const SNAPSHOT_CACHE_BYTES: usize = 2 << 20;
+
+/// Bytes of a snapshot's rows that a restart may lose: then they are made durable.
+pub const SNAPSHOT_COMMIT_BYTES: usize = 8 << 20;
+
+/// Largest database of the state machine that is examined before it is opened, in bytes.
 /// Beyond it: opened unexamined; damage is then found by whoever reads the damaged page.
-pub const STATE_EXAMINED_MAX_BYTES: u64 = 64 << 20;
+pub const STATE_EXAMINED_MAX_BYTES: u64 = 512 << 20;
 
 /// Applied entries kept in the log below the durable applied index, for followers that lag.
 /// Beyond it: whole segments are recycled and such a follower gets a snapshot.
@@ -396,6 +410,10 @@ const _: () = {
     assert!(SCRIPT_OUTPUT_MAX_BYTES <= SCRIPT_READ_BYTES);
     // One member that announces all the time stays below what the others take.
     assert!(ANNOUNCEMENTS_PER_SECOND as u128 * ANNOUNCE_PAUSE_MIN.as_millis() > 2 * 1000);
+    assert!(STATE_CHANGES_BYTES < STATE_CHANGES_MAX_BYTES);
+    assert!(KV_QUOTA_LOWEST_BYTES <= KV_QUOTA_BYTES && KV_QUOTA_BYTES <= KV_QUOTA_HIGHEST_BYTES);
+    assert!(KV_SNAPSHOT_RATE_LOWEST <= KV_SNAPSHOT_RATE);
+    assert!(KV_SNAPSHOT_RATE <= KV_SNAPSHOT_RATE_HIGHEST);
     assert!(HOST_POLL.as_nanos() < HOST_WATCH.as_nanos());
     assert!(HOST_CALL_TIMEOUT.as_nanos() < HOST_JOB_TIMEOUT.as_nanos());
 };

@@ -1,6 +1,7 @@
 //! What differs between two configurations, key by key, in the words of the file.
 
 use super::keys::{KEYS, Key};
+use super::kv::show;
 use super::{Config, Eligibility, Enforcement, Health, Http, LogFormat, LogTarget};
 use crate::core::role::EventName;
 
@@ -26,7 +27,8 @@ impl Config {
 
 /// What `key` comes to, defaults included.
 fn value(config: &Config, key: &Key) -> String {
-    let Config { node, cluster, raft, authority, eligibility, health, events, http, log } = config;
+    let Config { node, cluster, raft, authority, eligibility, health, events, http, kv, log } =
+        config;
     match (key.section, key.name) {
         ("node", "name") => node.name.to_string(),
         ("node", "address") => node.address.to_string(),
@@ -53,6 +55,8 @@ fn value(config: &Config, key: &Key) -> String {
         ("eligibility", name) => of_eligibility(eligibility, name),
         ("health", name) => of_health(health, name),
         ("http", name) => of_http(http, name),
+        ("kv", "quota") => show(kv.quota_bytes),
+        ("kv", "snapshot_rate") => show(kv.snapshot_rate),
         ("events", "timeout") => duration(events.timeout),
         ("events", "kill_after") => duration(events.kill_after),
         ("events", event) => {
@@ -151,6 +155,7 @@ mod tests {
                    health.command = [\"/bin/true\"]\nhealth.interval = \"1s\"\n\
                    events.leader = \"x.sh\"\nevents.quorum-lost = \"q.sh\"\n\
                    http.listen = \"127.0.0.1:80\"\nhttp.rate = 5\n\
+                   kv.quota = \"1GiB\"\nkv.snapshot_rate = \"1536KiB\"\n\
                    events.timeout = \"1s\"\nlog.level = \"debug\"\n";
         let differences = config(BASE).differences(&config(new));
         let lines: Vec<String> = differences
@@ -176,6 +181,8 @@ mod tests {
             "[events] timeout: 30s -> 1s",
             "[http] listen: off -> 127.0.0.1:80",
             "[http] rate: 100000 -> 5",
+            "[kv] quota: 256MiB -> 1GiB",
+            "[kv] snapshot_rate: 32MiB -> 1536KiB",
             "[log] level: info -> debug",
         ];
         assert_eq!(lines, expected);

@@ -10,7 +10,7 @@ use super::nodes::{self, Places};
 use super::reader::{self, Bad, Field, Origin, Reader, Section};
 use super::{
     Cluster, Config, Eligibility, EventName, Events, Health, Http, Log, LogFormat, LogLevel,
-    LogTarget, Member, Node, authority, http, standing, timing,
+    LogTarget, Member, Node, authority, http, kv, standing, timing,
 };
 use crate::core::id::is_valid_name;
 use crate::core::{Address, NodeId, NodeName};
@@ -46,7 +46,9 @@ fn document<'a>(
 ) -> Result<Vec<Config>, Bad> {
     let sections = reader.sections(root);
     let section = |kind| sections.get(kind).cloned().unwrap_or_else(|| Section::absent(kind));
-    for kind in ["cluster", "raft", "authority", "eligibility", "health", "events", "http", "log"] {
+    for kind in
+        ["cluster", "raft", "authority", "eligibility", "health", "events", "http", "kv", "log"]
+    {
         reader.check_keys(&section(kind), &[]);
     }
     let cluster = cluster(reader, &section("cluster"));
@@ -59,6 +61,7 @@ fn document<'a>(
         http: section("http"),
     };
     let of_all = of_all.read(reader, Own::default(), places);
+    let kv = kv::kv(reader, &section("kv"));
     let log = log(reader, &section("log"), places);
     let nodes = match sections.get("nodes") {
         Some(nodes) => several(reader, nodes, &section("node"), cluster.as_ref(), &of_all, places),
@@ -73,7 +76,7 @@ fn document<'a>(
                 .and_then(|node| Ok(vec![(node, of_all.clone()?)]))
         }
     };
-    let (cluster, raft, authority, log) = (cluster?, raft?, authority?, log?);
+    let (cluster, raft, authority, kv, log) = (cluster?, raft?, authority?, kv?, log?);
     let config = |(node, own): (Node, Own)| Config {
         node,
         cluster: cluster.clone(),
@@ -83,6 +86,7 @@ fn document<'a>(
         health: own.health,
         events: own.events,
         http: own.http,
+        kv,
         log: log.clone(),
     };
     Ok(nodes?.into_iter().map(config).collect())

@@ -53,11 +53,12 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "health", doc: "A program that says whether this host is healthy." },
     Section { name: "events", doc: "Scripts that run when something happens to this node." },
     Section { name: "http", doc: "The store and the state of the node over HTTP." },
+    Section { name: "kv", doc: "The store; the same on every host." },
     Section { name: "log", doc: "What the agent writes about itself, and where." },
 ];
 
 /// Sections that later versions will know; refused until then, so that nobody believes they work.
-pub const RESERVED: &[&str] = &["fence", "kv"];
+pub const RESERVED: &[&str] = &["fence"];
 
 /// Every key.
 pub const KEYS: &[Key] = &[
@@ -316,6 +317,22 @@ pub const KEYS: &[Key] = &[
         Kind::Number,
         Some("100000"),
         "Requests a second that one client address may make, as many at once; 1 to 1000000.",
+    ),
+    key(
+        "kv",
+        "quota",
+        Kind::Size,
+        Some("256MiB"),
+        "How much the store may hold, keys and values and 32 bytes for each of them; 1MiB to 8GiB. \
+         A write that would grow it beyond that is refused, by the quota of the node that was asked.",
+    ),
+    key(
+        "kv",
+        "snapshot_rate",
+        Kind::Size,
+        Some("32MiB"),
+        "How much of the store is sent in a second to a member that has been away for too long to \
+         be given the log; 64KiB to 1GiB.",
     ),
     key("log", "level", Kind::Level, Some("info"), "The least important level that is written."),
     key("log", "file", Kind::Path, None, "File to append to. Standard error by default."),

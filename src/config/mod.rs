@@ -16,6 +16,7 @@ mod events;
 mod http;
 mod interpret;
 pub mod keys;
+mod kv;
 mod nodes;
 mod reader;
 mod standing;
@@ -30,6 +31,7 @@ pub use difference::Difference;
 pub use error::{ConfigError, ConfigErrors, Problem, SelectError};
 pub use events::EventName;
 pub use http::Http;
+pub use kv::Kv;
 pub use standing::{Eligibility, Health};
 
 use crate::core::{Address, NodeId, NodeName};
@@ -60,6 +62,8 @@ pub struct Config {
     pub events: Events,
     /// Who may use the agent over HTTP, and where.
     pub http: Http,
+    /// How much the store holds.
+    pub kv: Kv,
     /// What the agent writes about itself.
     pub log: Log,
 }

@@ -173,9 +173,9 @@ fn open_state(
         log_keep_entries: limits::LOG_KEEP_ENTRIES,
         priority: config.eligibility.priority,
         preempt: config.eligibility.preempt,
-        kv_quota_bytes: limits::KV_QUOTA_BYTES,
+        kv_quota_bytes: config.kv.quota_bytes,
     };
-    let store = DatabaseStore::new(store, stored.state.clone());
+    let store = DatabaseStore::new(store, config.kv.quota_bytes);
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
     Ok((node, (log, store)))
 }

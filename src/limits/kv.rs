@@ -15,6 +15,19 @@ pub const KV_VALUE_MAX_BYTES: usize = 1024 * 1024;
 /// beyond them is refused, one that shrinks it is not.
 pub const KV_QUOTA_BYTES: u64 = 256 * 1024 * 1024;
 
+/// Smallest and largest quota. Outside: configuration refused.
+pub const KV_QUOTA_LOWEST_BYTES: u64 = 1 << 20;
+/// See [`KV_QUOTA_LOWEST_BYTES`].
+pub const KV_QUOTA_HIGHEST_BYTES: u64 = 8 << 30;
+
+/// Bytes of a snapshot that are sent in a second by default; then the rest waits.
+pub const KV_SNAPSHOT_RATE: u64 = 32 << 20;
+
+/// Smallest and largest rate of snapshots, in bytes a second. Outside: configuration refused.
+pub const KV_SNAPSHOT_RATE_LOWEST: u64 = 64 << 10;
+/// See [`KV_SNAPSHOT_RATE_LOWEST`].
+pub const KV_SNAPSHOT_RATE_HIGHEST: u64 = 1 << 30;
+
 /// Clients whose last write is remembered; then the oldest is forgotten, and a write of its that is
 /// sent again is refused.
 pub const KV_CLIENTS_MAX: u32 = 8192;

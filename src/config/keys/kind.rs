@@ -13,6 +13,8 @@ pub enum Kind {
     Path,
     /// A duration with unit.
     Duration,
+    /// A number of bytes with unit.
+    Size,
     /// A table of member names and addresses.
     Members,
     /// A log level.
@@ -43,6 +45,7 @@ impl Kind {
             Kind::Address => "address",
             Kind::Path => "path",
             Kind::Duration => "duration",
+            Kind::Size => "size",
             Kind::Members => "table of addresses",
             Kind::Level => "level",
             Kind::Format => "format",
@@ -66,6 +69,7 @@ impl Kind {
             }
             Kind::Path => "a path in quotes, absolute or relative to this file",
             Kind::Duration => "a duration with its unit in quotes, for example \"200ms\" or \"5s\"",
+            Kind::Size => "a size with its unit in quotes, for example \"256MiB\" or \"64KiB\"",
             Kind::Members => "a table such as { n1 = \"192.0.2.1:7100\", n2 = \"192.0.2.2:7100\" }",
             Kind::Level => "one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
             Kind::Format => "\"text\" or \"json\"",

@@ -28,7 +28,7 @@ pub use command::{
 };
 pub use frame::{IndexAnswer, IndexQuestion, KvFrame};
 pub use read::{Page, Range, get, page};
-pub use table::{MemoryTable, Row, Table, TableError};
+pub use table::{MemoryTable, ROW_OVERHEAD_BYTES, Row, Table, TableError, is_empty};
 pub use work::{Answered, Committed, Work};
 
 #[cfg(test)]
