@@ -211,7 +211,7 @@ impl World {
         let away = clients.rng.below(8) == 0;
         let offset = if away { clients.rng.below(self.settings.nodes) } else { 0 };
         let to = NodeId(1 + (client as u64 + offset) % self.settings.nodes);
-        let within = Duration::from_millis([40, 400, 1_500, 4_000][clients.rng.below(4) as usize]);
+        let within = Duration::from_millis([40, 400, 1_000, 2_000][clients.rng.below(4) as usize]);
         let group = clients.rng.below(plan.groups.into()) as u32;
         if self.process_of(to).is_none() {
             let later = self.clients_pause();
@@ -311,13 +311,9 @@ impl World {
         let Some(clients) = &mut self.clients else { return Ok(()) };
         clients.goes_on = false;
         let last = clients.asked.values().map(|asked| asked.deadline).max();
-        self.run_until(last.map_or(self.now, |at| at.max(self.now)) + ANSWERED_WITHIN)?;
         // What happened to a host while it was frozen waits for its time, though it thawed early.
-        let thawed = self.now + Duration::from_secs(10);
-        while self.now < thawed && self.all_answered().is_err() {
-            self.run_until(self.now + ANSWERED_WITHIN)?;
-        }
-        self.all_answered()?;
+        let frozen = self.settings.authority.map_or(Duration::ZERO, |_| Duration::from_secs(10));
+        self.until_answered(last.map_or(self.now, |at| at.max(self.now)) + frozen)?;
         self.must_succeed(|world, at| {
             let clients = world.clients.as_mut().expect("there are");
             let call = clients.workload.call(LAST_GROUP, false);
@@ -347,6 +343,14 @@ impl World {
         clients.record.check()
     }
 
+    /// Waits until everything is answered, which must be so soon after `deadline`.
+    fn until_answered(&mut self, deadline: Instant) -> Result<(), String> {
+        while self.now < deadline + ANSWERED_WITHIN && self.all_answered().is_err() {
+            self.run_until(self.now + ANSWERED_WITHIN / 5)?;
+        }
+        self.all_answered()
+    }
+
     fn all_answered(&self) -> Result<(), String> {
         let clients = self.clients.as_ref().expect("there are");
         match clients.asked.values().next() {
@@ -372,8 +376,7 @@ impl World {
                 let after = self.clients.as_ref().expect("there are").record.len();
                 failed.push((at, before..after));
             }
-            self.run_until(self.now + WITHIN_CALM + ANSWERED_WITHIN)?;
-            self.all_answered()?;
+            self.until_answered(self.now + WITHIN_CALM)?;
             let record = &self.clients.as_ref().expect("there are").record;
             failed.retain(|(_, calls)| !calls.clone().all(|at| record.has_returned(at)));
             left = failed.into_iter().map(|(at, _)| at).collect();

@@ -416,13 +416,13 @@ impl Settings {
         let settings = Settings::of(seed * 4 + kind + seed % 2, None);
         let mut rng = Rng::new(seed ^ 0x0051_07e5);
         let several = seed % 3 == 2;
-        let pause = if several { 60 } else { [5, 20, 50][rng.below(3) as usize] };
+        let pause = if several { 60 } else { [10, 20, 50][rng.below(3) as usize] };
         let plan = StorePlan {
             clients: 3 + rng.below(5) as usize,
             pause: Duration::from_millis(pause),
             groups: 1 + rng.below(2) as u32,
             several,
-            most: if several { 250 } else { 600 },
+            most: if several { 250 } else { 400 },
             looks_into_nodes: mutation.is_none(),
         };
         let nodes = if mutation.is_some() { settings.nodes.max(3) } else { settings.nodes };

@@ -77,7 +77,8 @@ impl Writes {
         (asked, deadline): (Instant, Instant),
     ) -> Result<(), KvError> {
         let full = self.bytes >= limits::KV_WRITES_UNDER_WAY_BYTES;
-        let Some(slot) = self.free.pop().filter(|_| !full) else {
+        let slot = if full { None } else { self.free.pop() };
+        let Some(slot) = slot else {
             return Err(KvError::Busy { most: limits::KV_WRITES_UNDER_WAY });
         };
         let sequence = &mut self.sequences[usize::from(slot)];
