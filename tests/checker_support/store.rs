@@ -115,6 +115,12 @@ impl Model for Keys {
         };
         result.is_none_or(|result| *result == is).then_some(next)
     }
+
+    /// Each value is written once.
+    fn shows(call: &Call, result: &Return) -> bool {
+        let Return::Found(found) = result else { return false };
+        call.writes().iter().any(|(_, value)| found.contains(&Some(*value)))
+    }
 }
 
 /// Checks a history: keys that no operation is about at once one after the other (linearizability
