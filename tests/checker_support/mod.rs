@@ -52,12 +52,14 @@ pub struct Operation<M: Model> {
 /// No order explains the history.
 #[derive(Debug)]
 pub struct Violation {
+    /// The search has given up: it may be none.
+    pub undecided: bool,
     /// The longest beginning of an order that could be found, and what could not follow.
     pub text: String,
 }
 
 /// The search gives up: the history is too long or has too much at once.
-pub const STEPS_MAX: u64 = 20_000_000;
+pub const STEPS_MAX: u64 = 2_000_000;
 
 /// Checks a history.
 pub fn check<M: Model>(history: &[Operation<M>]) -> Result<(), Violation> {
@@ -150,8 +152,13 @@ impl<'a, M: Model> Search<'a, M> {
         while self.events[0].after != tail {
             self.steps += 1;
             if self.steps > STEPS_MAX {
-                let text = format!("no answer after {STEPS_MAX} steps: a shorter history, please");
-                return Err(Violation { text });
+                let (all, open) =
+                    (self.history.len(), self.open.iter().filter(|open| **open).count());
+                let text = format!(
+                    "no answer after {STEPS_MAX} steps for {all} operations, {open} of them open; {}",
+                    self.explain()
+                );
+                return Err(Violation { undecided: true, text });
             }
             let event = self.events[at];
             if at != tail && event.is_call {
@@ -180,7 +187,7 @@ impl<'a, M: Model> Search<'a, M> {
                 self.longest = self.order.iter().map(|(operation, _)| *operation).collect();
             }
             let Some((operation, before)) = self.order.pop() else {
-                return Err(Violation { text: self.explain() });
+                return Err(Violation { undecided: false, text: self.explain() });
             };
             state = before;
             self.put_back(operation);

@@ -244,5 +244,6 @@ impl std::ops::AddAssign for Tally {
 }
 
 fn linearizable(violation: Violation) -> String {
-    format!("linearizable: {}", violation.text)
+    let what = if violation.undecided { "undecided" } else { "linearizable" };
+    format!("{what}: {}", violation.text)
 }

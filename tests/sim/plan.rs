@@ -422,7 +422,7 @@ impl Settings {
             pause: Duration::from_millis(pause),
             groups: 1 + rng.below(2) as u32,
             several,
-            most: if several { 250 } else { 400 },
+            most: if several { 100 } else { 400 },
             looks_into_nodes: mutation.is_none(),
         };
         let nodes = if mutation.is_some() { settings.nodes.max(3) } else { settings.nodes };
