@@ -26,6 +26,8 @@ needs=(
     "eatmydata eatmydata the same, made in half the time"
     "arping iputils-arping the virtual address of the README"
     "- postgresql-15 the promotion of the README"
+    "curl curl the examples of the README"
+    "- python3-venv the OpenAPI document against real agents"
     "dpkg-buildpackage dpkg-dev the package itself"
     "dh debhelper the package itself"
 )
@@ -50,6 +52,19 @@ for component in fmt clippy; do
     "$CARGO" "$component" --version >/dev/null 2>&1 ||
         missing+=("cargo $component (rustup component add ${component/fmt/rustfmt}): style checks")
 done
+
+# From PyPI, each version pinned, in a directory of its own.
+schemathesis() {
+    local venv="$target/schemathesis" pins=scripts/schemathesis.txt
+    [[ -x $venv/bin/schemathesis ]] && cmp -s "$pins" "$venv/pins.txt" && return
+    have python3 || return 1
+    say "installing: schemathesis, into $venv"
+    rm -rf "$venv"
+    python3 -m venv "$venv" >/dev/null && "$venv/bin/pip" install -q --no-deps -r "$pins" >&2 &&
+        cp "$pins" "$venv/pins.txt"
+}
+mkdir -p "$target"
+schemathesis || missing+=("schemathesis (PyPI): the OpenAPI document against real agents")
 
 ((${#missing[@]} == 0)) && exit 0
 say "these are not installed, so what needs them is not run:"

@@ -24,6 +24,10 @@ pub enum Exit {
     NoLeader = 5,
     /// The deadline passed before the outcome was known.
     TimedOut = 6,
+    /// A precondition of a write does not hold; nothing was written.
+    Precondition = 7,
+    /// The store is full or busy, or one of its verbs failed otherwise: 1 is "not found" there.
+    StoreFailed = 8,
     /// `raftctld`: the state directory is corrupted (EX_DATAERR).
     StateCorrupt = 65,
     /// `raftctld`: an address or the private socket is in use or unavailable (EX_UNAVAILABLE).
@@ -44,7 +48,7 @@ pub enum Exit {
 
 impl Exit {
     /// All statuses, in order, for the manual.
-    pub const ALL: [Exit; 15] = [
+    pub const ALL: [Exit; 17] = [
         Exit::Ok,
         Exit::Failure,
         Exit::Usage,
@@ -52,6 +56,8 @@ impl Exit {
         Exit::NotPermitted,
         Exit::NoLeader,
         Exit::TimedOut,
+        Exit::Precondition,
+        Exit::StoreFailed,
         Exit::StateCorrupt,
         Exit::AddressUnavailable,
         Exit::CannotCreate,
@@ -76,12 +82,16 @@ impl Exit {
     pub const fn meaning(self) -> &'static str {
         match self {
             Exit::Ok => "success",
-            Exit::Failure => "failed, or the answer is no",
+            Exit::Failure => "failed, or the answer is no: not found",
             Exit::Usage => "wrong arguments or a bad configuration",
             Exit::NotRunning => "the node is not running or cannot be reached",
             Exit::NotPermitted => "this user may not do it",
             Exit::NoLeader => "no leader or no quorum",
-            Exit::TimedOut => "timed out",
+            Exit::TimedOut => "timed out; of a write the outcome is not known",
+            Exit::Precondition => "a precondition does not hold; nothing was written",
+            Exit::StoreFailed => {
+                "the store is full or busy, or get, put, delete, keys or txn failed otherwise"
+            }
             Exit::StateCorrupt => "the state directory is corrupted",
             Exit::AddressUnavailable => "an address is in use or unavailable",
             Exit::CannotCreate => "a directory cannot be created",

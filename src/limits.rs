@@ -11,6 +11,7 @@ mod host;
 mod http;
 mod kv;
 mod standing;
+mod state;
 mod succession;
 
 pub use bus::*;
@@ -19,6 +20,7 @@ pub use host::*;
 pub use http::*;
 pub use kv::*;
 pub use standing::*;
+pub use state::*;
 pub use succession::*;
 
 /// Largest frame payload accepted from or sent to a peer, in bytes.
@@ -186,34 +188,9 @@ pub const LOG_MARK_ENTRIES: u64 = 64;
 /// Bytes between two marks of the log's in-memory index. At the limit: another mark.
 pub const LOG_MARK_BYTES: u64 = 64 << 10;
 
-/// Memory for cached pages of the state machine's database, in bytes.
-/// At the limit: the least recently used pages are dropped and read again.
-pub const STATE_CACHE_BYTES: usize = 1 << 20;
-
-/// Memory for what has changed in the store since its last flush, in bytes. Beyond it: flushed
-/// before its time, if no flush goes on.
-pub const STATE_CHANGES_BYTES: usize = 8 << 20;
-
-/// The same while a flush goes on. At the limit: applying waits for that flush and for one more.
-pub const STATE_CHANGES_MAX_BYTES: usize = 32 << 20;
-
-/// Memory for cached pages of a snapshot that arrives, in bytes.
-/// At the limit: pages are written before they are committed, and read again.
-pub const SNAPSHOT_CACHE_BYTES: usize = 2 << 20;
-
-/// Bytes of a snapshot's rows that a restart may lose: then they are made durable.
-pub const SNAPSHOT_COMMIT_BYTES: usize = 8 << 20;
-
-/// Largest database of the state machine that is examined before it is opened, in bytes.
-/// Beyond it: opened unexamined; damage is then found by whoever reads the damaged page.
-pub const STATE_EXAMINED_MAX_BYTES: u64 = 512 << 20;
-
 /// Applied entries kept in the log below the durable applied index, for followers that lag.
 /// Beyond it: whole segments are recycled and such a follower gets a snapshot.
 pub const LOG_KEEP_ENTRIES: u64 = 65_536;
-
-/// Entries kept by the state machine between durable commits: time bound.
-pub const STATE_FLUSH_INTERVAL: Duration = Duration::from_millis(1500);
 
 /// Largest snapshot that travels inside one message, in bytes. The replicated state of membership
 /// and activation is far below it. At the limit: building the snapshot is an internal error.
@@ -254,10 +231,6 @@ pub const DBUS_CONNECTIONS_MAX: usize = 64;
 
 /// D-Bus calls running at once on one connection. At the limit: calls wait, unread, in the socket.
 pub const DBUS_CALLS_PER_CONNECTION_MAX: usize = 4;
-
-/// Largest D-Bus message accepted on the private socket, in bytes; every method of ours takes one
-/// short string. At the limit: refused before anything is allocated, and the connection is closed.
-pub const DBUS_MESSAGE_MAX_BYTES: usize = 64 << 10;
 
 /// Time a new D-Bus connection may take to authenticate. At the limit: closed.
 pub const DBUS_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -411,6 +384,7 @@ const _: () = {
     // One member that announces all the time stays below what the others take.
     assert!(ANNOUNCEMENTS_PER_SECOND as u128 * ANNOUNCE_PAUSE_MIN.as_millis() > 2 * 1000);
     assert!(STATE_CHANGES_BYTES < STATE_CHANGES_MAX_BYTES);
+    assert!(STATE_TRIM_AFTER.as_millis() > STATE_FLUSH_INTERVAL.as_millis());
     assert!(KV_QUOTA_LOWEST_BYTES <= KV_QUOTA_BYTES && KV_QUOTA_BYTES <= KV_QUOTA_HIGHEST_BYTES);
     assert!(KV_SNAPSHOT_RATE_LOWEST <= KV_SNAPSHOT_RATE);
     assert!(KV_SNAPSHOT_RATE <= KV_SNAPSHOT_RATE_HIGHEST);

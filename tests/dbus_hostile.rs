@@ -9,11 +9,14 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use dbus_support::{DEADLINE, FakeNode, as_user, leader_of_three, name};
+use raftctl::core::kv::Written;
 use raftctl::dbus::client::{Client, ClientError};
+use raftctl::dbus::key_value::{Bytes, WriteOptions};
 use raftctl::dbus::private::{self, BindError};
-use raftctl::dbus::{NODE_INTERFACE, ROOT_PATH};
+use raftctl::dbus::{KEY_VALUE_INTERFACE, NODE_INTERFACE, ROOT_PATH};
 use raftctl::limits;
 use raftctl::node::handle::Request;
+use raftctl::node::kv::KvRequest;
 use zbus::Message;
 
 /// A panic anywhere in the process fails the test: in the agent it would be the end.
@@ -143,6 +146,65 @@ fn a_message_above_the_limit_is_refused_before_it_is_read() {
         stream.write_all(&header).unwrap();
         assert_closed(stream);
     }
+    assert_eq!(describe(&bus.socket).unwrap(), "n1");
+}
+
+/// The bytes of a call that puts a value of the greatest length.
+fn long_put() -> Vec<u8> {
+    let value = Bytes(vec![7; limits::KV_VALUE_MAX_BYTES]);
+    let body = (Bytes(b"k".to_vec()), value, WriteOptions::default());
+    let call = Message::method_call(ROOT_PATH, "Put").interface(KEY_VALUE_INTERFACE);
+    call.build(&body).unwrap().data().bytes().to_vec()
+}
+
+#[test]
+fn only_methods_that_take_values_may_be_called_at_length() {
+    let bus = serve();
+    let long = "x".repeat(limits::DBUS_SMALL_MESSAGE_MAX_BYTES);
+    let mut without_interface = long_put();
+    let name = KEY_VALUE_INTERFACE.as_bytes();
+    let at = without_interface.windows(name.len()).position(|part| part == name).unwrap();
+    without_interface[at + name.len() - 1] = b'X';
+    for message in [message("DescribePeer", Some(&long)), without_interface] {
+        let mut stream = authenticated(&bus.socket);
+        // It may be closed before all of it is written.
+        let _ = stream.write_all(&message);
+        assert_closed(stream);
+    }
+    assert_eq!(describe(&bus.socket).unwrap(), "n1");
+}
+
+#[test]
+fn few_long_messages_are_in_memory_at_once() {
+    let bus = serve();
+    let put = long_put();
+    let most = limits::DBUS_LARGE_MESSAGES_MAX;
+    let connections = most / limits::DBUS_CALLS_PER_CONNECTION_MAX + 2;
+    let count = connections * limits::DBUS_CALLS_PER_CONNECTION_MAX;
+    std::thread::scope(|scope| {
+        for _ in 0..connections {
+            let mut stream = authenticated(&bus.socket);
+            let put = &put;
+            scope.spawn(move || {
+                for _ in 0..limits::DBUS_CALLS_PER_CONNECTION_MAX {
+                    stream.write_all(put).unwrap();
+                }
+                // Until all are answered.
+                let mut answers = [0; 16];
+                stream.read_exact(&mut answers).unwrap();
+            });
+        }
+        let next = || bus.requests.recv_timeout(DEADLINE).unwrap();
+        let mut running: Vec<_> = (0..most).map(|_| next()).collect();
+        // Others are served meanwhile.
+        assert_eq!(describe(&bus.socket).unwrap(), "n1");
+        assert!(bus.requests.try_recv().is_err(), "more long calls run than the limit");
+        for _ in most..count {
+            let Request::Kv(KvRequest::Write { reply, .. }) = running.remove(0) else { panic!() };
+            reply.send(Ok(Written::default())).unwrap();
+            running.push(next());
+        }
+    });
     assert_eq!(describe(&bus.socket).unwrap(), "n1");
 }
 

@@ -89,7 +89,7 @@ impl Lab {
             demote_timeout,
             fence_after,
             backend,
-            metrics: Arc::default(),
+            metrics: std::sync::Arc::default(),
             cluster,
             node,
         })

@@ -14,6 +14,8 @@ mod hostile;
 mod http;
 #[path = "process/http_hostile.rs"]
 mod http_hostile;
+#[path = "process/http_schema.rs"]
+mod http_schema;
 #[path = "process/journal.rs"]
 mod journal;
 #[path = "process/log.rs"]

@@ -122,3 +122,84 @@ fn the_failover_happens_as_told() {
     assert_eq!(text.matches("leader ★").count(), 1, "{text}");
     assert!(text.contains("3 of 3 nodes answer"), "{text}");
 }
+
+/// The ports that the made file has, in the order of the nodes.
+fn http_ports(local: &Local) -> Vec<u16> {
+    let made = local.directory.path().join(".raftctl/cluster.toml");
+    let file = std::fs::read_to_string(&made).unwrap();
+    let file = ConfigFile::parse(&file, "cluster.toml", Path::new("/x")).unwrap();
+    let port =
+        |listen: &raftctl::core::Address| listen.as_str().rsplit(':').next().unwrap().parse();
+    file.nodes().iter().map(|c| port(c.http.listen.as_ref().unwrap()).unwrap()).collect()
+}
+
+/// With numbers as `#`: revisions depend on what the cluster did before.
+fn without_numbers(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.trim().chars() {
+        match c.is_ascii_digit() {
+            true if out.ends_with('#') => {}
+            true => out.push('#'),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
+#[test]
+fn the_store_answers_as_told() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        println!("SKIPPED: curl is not installed");
+        return;
+    }
+    let local = Local { directory: tempfile::tempdir().unwrap() };
+    let ran = local.run(&["cluster".to_owned(), "start".to_owned()]);
+    assert!(ran.status.success(), "{ran:?}");
+    let ports = http_ports(&local);
+    let mut count = 0;
+    for block in in_language(Some("Use the store over HTTP"), "sh") {
+        for line in block.text.lines().filter(|line| line.starts_with("curl ")) {
+            let (command, expected) = line.split_once(" # ").expect("what it says");
+            let mut command = command.replace("curl ", "curl -sS ");
+            for (at, port) in ports.iter().enumerate() {
+                command = command.replace(&format!(":{}/", 8101 + at), &format!(":{port}/"));
+            }
+            let ran = Command::new("sh").args(["-c", &command]).output().unwrap();
+            let said = String::from_utf8(ran.stdout).unwrap();
+            assert_eq!(without_numbers(&said), without_numbers(expected), "{command}");
+            count += 1;
+        }
+    }
+    assert!(count >= 7, "{count}");
+}
+
+/// What the README does with the store, by a shell, on a cluster of real agents.
+#[test]
+fn a_little_state_is_shared() {
+    let local = Local { directory: tempfile::tempdir().unwrap() };
+    let ran = local.run(&["cluster".to_owned(), "start".to_owned()]);
+    assert!(ran.status.success(), "{ran:?}");
+    let program = Path::new(env!("CARGO_BIN_EXE_raftctl")).parent().unwrap().display().to_string();
+    let path = format!("{program}:{}", std::env::var("PATH").unwrap());
+    let token = local.run(&["status", "n1", "--json=short"].map(str::to_owned));
+    let token: serde_json::Value = serde_json::from_slice(&token.stdout).unwrap();
+    let mut said = Vec::new();
+    let steps = in_language(Some("Keep a little shared state"), "sh");
+    assert_eq!(steps.len(), 4);
+    for step in steps {
+        let mut command = Command::new("sh");
+        command.args(["-euc", &step.text]).current_dir(local.directory.path());
+        command.env("PATH", &path).env("RAFTCTL_TOKEN", token["token"].to_string());
+        command.env_remove("RAFTCTL_CLUSTER_CONFIG").env_remove("RAFTCTL_RUNTIME_DIRECTORY");
+        let ran = command.output().unwrap();
+        assert!(ran.status.success(), "{}: {ran:?}", step.text);
+        said.push(String::from_utf8(ran.stdout).unwrap());
+    }
+    assert_eq!(said, ["8config/workers = 8\n", "the report is made here\n", "", ""]);
+    let get = |key: &str| {
+        let ran = local.run(&["get".to_owned(), key.to_owned()]);
+        (ran.status.code().unwrap(), String::from_utf8(ran.stdout).unwrap())
+    };
+    assert_eq!(get("lock/report"), (1, String::new()));
+    assert_eq!(get("primary/host").0, 0);
+}

@@ -15,6 +15,7 @@ use super::config_check::ConfigCheckArgs;
 use super::doctor::DoctorArgs;
 use super::exit::Exit;
 use super::init::InitArgs;
+use super::kv::{DeleteArgs, GetArgs, KeysArgs, PutArgs, TxnArgs};
 use super::log_level::Level;
 use super::monitor::MonitorArgs;
 use super::standing::Switch;
@@ -138,6 +139,21 @@ pub enum Verb {
     /// Wait until the cluster or a node is as wanted.
     #[command(after_help = WAIT_HELP)]
     Wait(WaitArgs),
+    /// Print the value of a key of the replicated store.
+    #[command(after_help = GET_HELP)]
+    Get(GetArgs),
+    /// Write a key of the replicated store.
+    #[command(after_help = PUT_HELP)]
+    Put(PutArgs),
+    /// Delete a key of the replicated store, or keys by their beginning.
+    #[command(after_help = DELETE_HELP)]
+    Delete(DeleteArgs),
+    /// List the keys of the replicated store.
+    #[command(after_help = KEYS_HELP)]
+    Keys(KeysArgs),
+    /// Compare and write several keys of the replicated store at once.
+    #[command(after_help = TXN_HELP)]
+    Txn(TxnArgs),
     /// Show or change how much the agent logs.
     #[command(after_help = LEVEL_HELP)]
     LogLevel {
@@ -250,7 +266,7 @@ mod tests {
             1 + verbs.map(|verb| look(verb, &format!("{path} {}", verb.get_name()))).sum::<usize>()
         }
         let command = <Arguments as clap::CommandFactory>::command();
-        assert_eq!(look(&command, "raftctl"), 29);
+        assert_eq!(look(&command, "raftctl"), 34);
     }
 
     fn parse(line: &str) -> Arguments {

@@ -10,6 +10,7 @@ mod discover;
 pub mod doctor;
 use crate::exit;
 pub mod init;
+pub mod kv;
 mod leader;
 pub mod list;
 pub mod log_level;
@@ -138,6 +139,11 @@ fn ask(
             let found = || Found::look(&anywhere, environment, format);
             wait::run(found, format, args, global.node.as_ref())?
         }
+        Verb::Get(args) => kv::get(found, format, args)?,
+        Verb::Put(args) => kv::put(found, format, args)?,
+        Verb::Delete(args) => kv::delete(found, format, args)?,
+        Verb::Keys(args) => kv::keys(found, format, args)?,
+        Verb::Txn(args) => kv::txn(found, format, args)?,
         Verb::LogLevel { level } => {
             log_level::run(&found()?, format, *level, global.node.as_ref())?
         }
@@ -148,7 +154,8 @@ fn ask(
 /// Prints what can follow `words`, the command line that somebody is typing.
 fn offer(words: &[String], global: &Global, environment: &Environment) -> anyhow::Result<Exit> {
     let chosen = complete::chosen(words);
-    let mut global = Global { json: Json::Short, ..global.clone() };
+    // Nobody is asked for a password because of a key that was pressed.
+    let mut global = Global { json: Json::Short, no_ask_password: true, ..global.clone() };
     let path = |name| chosen.get(name).map(PathBuf::from);
     global.config = path("--config").or(global.config);
     global.runtime_directory = path("--runtime-directory").or(global.runtime_directory);

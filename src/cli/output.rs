@@ -24,11 +24,16 @@ impl From<ClientError> for Failure {
             ClientError::NotUnderstood { .. } => Exit::Failure,
             ClientError::Refused { name, .. } => match name.as_str() {
                 "Stopping" | "Unreachable" => Exit::NotRunning,
-                "TransferTimedOut" => Exit::TimedOut,
+                "TransferTimedOut" | "OutcomeUnknown" => Exit::TimedOut,
+                "Unavailable" => Exit::NoLeader,
+                "TokenMismatch" | "PreconditionFailed" => Exit::Precondition,
+                "QuotaExceeded" => Exit::StoreFailed,
                 "AccessDenied" | "NotAuthorized" | "InteractiveAuthorizationRequired" => {
                     Exit::NotPermitted
                 }
-                "InvalidArgument" | "UnknownMember" | "ForceRequired" => Exit::Usage,
+                "InvalidArgument" | "InvalidArgs" | "UnknownMember" | "ForceRequired" => {
+                    Exit::Usage
+                }
                 _ => Exit::Failure,
             },
         };

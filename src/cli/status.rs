@@ -16,7 +16,7 @@ use super::output::{
 use super::pager::Paging;
 use crate::core::NodeName;
 use crate::dbus::client::{Client, block_on};
-use crate::dbus::describe::{Describe, DescribeFence, DescribeUnit, PeerView};
+use crate::dbus::describe::{Describe, DescribeFence, DescribeStore, DescribeUnit, PeerView};
 
 /// The cluster as the local agent and its peers tell it: the JSON of `raftctl status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +175,10 @@ fn notes(view: &ClusterView, format: Format) -> String {
     for status in statuses(&view.nodes).filter(|status| !status.eligible) {
         notes += &format!("Not eligible: {} ({})\n", status.name, why_not(status));
     }
+    let asked = statuses(&view.nodes).find(|status| status.name == view.asked);
+    if let Some(store) = asked.and_then(|status| status.store.as_ref()) {
+        notes += &format!("Store: {}\n", store_text(store));
+    }
     for warning in &view.warnings {
         notes += &format!("{} {warning}\n", format.paint(Style::Bad, "Warning:"));
     }
@@ -183,6 +187,28 @@ fn notes(view: &ClusterView, format: Format) -> String {
 
 fn fence_text(DescribeFence { when_usec, what, why }: &DescribeFence) -> String {
     format!("{what} at {}: {why}", date(*when_usec))
+}
+
+/// How full the store is.
+fn store_text(&DescribeStore { keys, bytes, quota_bytes }: &DescribeStore) -> String {
+    let noun = if keys == 1 { "key" } else { "keys" };
+    let percent = bytes.saturating_mul(100) / quota_bytes.max(1);
+    format!("{keys} {noun}, {} of {} ({percent} %)", size(bytes), size(quota_bytes))
+}
+
+/// Bytes in the largest unit of which there is one at least.
+fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => {
+            let tenths = bytes / (unit / 10);
+            match tenths % 10 {
+                0 => format!("{} {name}", tenths / 10),
+                tenth => format!("{}.{tenth} {name}", tenths / 10),
+            }
+        }
+        None => format!("{bytes} bytes"),
+    }
 }
 
 /// Why the host may not be active, and until when that holds if nobody does anything.
@@ -312,6 +338,7 @@ pub fn render_node(node: &Describe, format: Format) -> String {
         ("Leader", leader),
         ("Log", format!("commit {}, applied {}", node.commit_index, node.applied_index)),
         ("Peers", format!("{connected} of {} connected", peers.len())),
+        ("Store", node.store.as_ref().map_or_else(String::new, store_text)),
         ("Cluster id", node.cluster_id.clone().unwrap_or_else(|| "not committed".to_owned())),
         ("Version", node.version.clone()),
     ];

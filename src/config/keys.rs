@@ -323,8 +323,8 @@ pub const KEYS: &[Key] = &[
         "quota",
         Kind::Size,
         Some("256MiB"),
-        "How much the store may hold, keys and values and 32 bytes for each of them; 1MiB to 8GiB. \
-         A write that would grow it beyond that is refused, by the quota of the node that was asked.",
+        "How much the store may hold, keys, values and 32 bytes for each of them; 1MiB to 8GiB. \
+         A write that would grow it further is refused, by the quota of the node that was asked.",
     ),
     key(
         "kv",

@@ -27,7 +27,7 @@ pub(super) fn serve(
     level: Level,
 ) -> Result<impl FnOnce(), SetupError> {
     let log = AgentLog { level, target: target(&config.log.target) };
-    let served = Served { handle, log: Arc::new(log) };
+    let served = Served::new(handle, Arc::new(log));
     let (stop, stopped) = watch::channel(());
     let mut threads = Vec::new();
     if host::is_service() {

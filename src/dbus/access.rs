@@ -1,9 +1,10 @@
 //! Who may change what: the one place that decides it, for both kinds of connection.
 //!
-//! Whoever got into the private socket may do everything. On the system bus reading is open to
-//! everybody; what changes something is for root, for the group of administrators, and for whom
-//! polkit authorises. Who a caller is comes from the kernel or the bus, never from a message. What
-//! takes long is bounded for each user, so that one of them cannot keep others out.
+//! Whoever got into the private socket may do everything. On the system bus the status is open to
+//! everybody; what changes something, and what the store holds, is for root, for the group of
+//! administrators, and for whom polkit authorises. Who a caller is comes from the kernel or the
+//! bus, never from a message. What takes long is bounded for each user, so that one of them cannot
+//! keep others out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,17 +31,23 @@ pub enum Action {
     Pause,
     /// Change what is logged.
     SetLogLevel,
+    /// Read what the store holds.
+    ReadData,
+    /// Change what the store holds.
+    WriteData,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 6] = [
+    pub const ALL: [Action; 8] = [
         Action::Transfer,
         Action::Takeover,
         Action::Maintenance,
         Action::Clear,
         Action::Pause,
         Action::SetLogLevel,
+        Action::ReadData,
+        Action::WriteData,
     ];
 
     /// Its name for polkit.
@@ -52,6 +59,8 @@ impl Action {
             Action::Clear => "org.raftctl.agent1.clear",
             Action::Pause => "org.raftctl.agent1.pause",
             Action::SetLogLevel => "org.raftctl.agent1.set-log-level",
+            Action::ReadData => "org.raftctl.agent1.read-data",
+            Action::WriteData => "org.raftctl.agent1.write-data",
         }
     }
 }
@@ -80,7 +89,7 @@ impl Caller {
 }
 
 impl Access {
-    /// Lets the caller do what changes something, if he may.
+    /// Lets the caller do what changes something, or read what is not open to everybody, if he may.
     pub(super) async fn to_change(
         &self,
         action: Action,

@@ -6,6 +6,7 @@
 //! decides, with polkit, what this user may; on the private socket whoever comes in may everything.
 
 mod error;
+mod key_value;
 mod signals;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use super::describe::{Describe, PeerView};
 use super::{NODE_INTERFACE, ROOT_PATH};
 use crate::limits;
 pub use error::ClientError;
+pub use key_value::{KvRow, KvTxn, KvTxnArguments};
 pub use signals::{Signal, Signals};
 
 /// Where an agent is reached.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{Index, Term};
 use crate::node::status::{HostStatus, LastFence, MemberStatus, NodeStatus, UnitStatus};
+use crate::node::store::StoreStatus;
 
 /// What a node says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,9 @@ pub struct Describe {
     /// Last applied index.
     #[serde(default)]
     pub applied_index: Index,
+    /// The replicated store; null where that is not known.
+    #[serde(default)]
+    pub store: Option<DescribeStore>,
     /// Version of the agent.
     #[serde(default)]
     pub version: String,
@@ -92,6 +96,17 @@ pub struct DescribeFence {
     pub what: String,
     /// Why, and what was ended.
     pub why: String,
+}
+
+/// The replicated store on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribeStore {
+    /// Keys.
+    pub keys: u64,
+    /// Bytes that count towards the quota.
+    pub bytes: u64,
+    /// The quota of this node.
+    pub quota_bytes: u64,
 }
 
 /// One unit that joins a target of the node.
@@ -178,9 +193,19 @@ impl Describe {
             leader_address: leader.map(|m| m.address.to_string()),
             commit_index: status.commit_index,
             applied_index: status.applied_index,
+            store: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             members: status.members.iter().map(DescribeMember::from).collect(),
         }
+    }
+
+    /// The same, with what is known of the store.
+    pub fn with_store(self, store: &StoreStatus) -> Describe {
+        let &StoreStatus { keys, bytes, quota_bytes, .. } = store;
+        // A quota of nothing is one that has not been told yet.
+        let known = quota_bytes > 0;
+        let store = known.then_some(DescribeStore { keys, bytes, quota_bytes });
+        Describe { store, ..self }
     }
 
     /// The status as text for other programs.

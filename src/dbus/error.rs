@@ -10,6 +10,7 @@ use crate::core::id::InvalidName;
 use crate::node::handle::{
     HostRequestError, PauseError, RemoteStatusError, TakeoverError, TransferError,
 };
+use crate::node::kv::KvError;
 
 /// What a method of `org.raftctl.Agent1.*` can fail with: `org.raftctl.Agent1.Error.<variant>`.
 #[derive(Clone, Debug, PartialEq, Eq, zbus::DBusError)]
@@ -27,7 +28,7 @@ pub enum Error {
     TransferTimedOut(String),
     /// No activation of another node is in force.
     NothingActive(String),
-    /// The leader cannot record it now; it may be tried again.
+    /// It cannot be done now, too much is under way; it may be tried again.
     Busy(String),
     /// What was asked for is dangerous, and was not asked for with force.
     ForceRequired(String),
@@ -41,6 +42,16 @@ pub enum Error {
     Unreachable(String),
     /// An argument does not follow its grammar; the text names the argument and the value.
     InvalidArgument(String),
+    /// The token is not that of the activation in force; nothing was written.
+    TokenMismatch(String),
+    /// The key is not at the revision that was expected; nothing was written.
+    PreconditionFailed(String),
+    /// The store is full; nothing was written.
+    QuotaExceeded(String),
+    /// There was no leader, or no quorum, until the timeout; nothing was written.
+    Unavailable(String),
+    /// The timeout passed, and whether the write takes effect is not known.
+    OutcomeUnknown(String),
 }
 
 /// Why a caller may not do what he asks for, in the words of the D-Bus specification and systemd.
@@ -152,6 +163,22 @@ impl From<HostRequestError> for Error {
         match error {
             HostRequestError::Disk { .. } => Error::NotWritten(text),
             HostRequestError::Stopping => Error::Stopping(text),
+        }
+    }
+}
+
+impl From<KvError> for Error {
+    fn from(error: KvError) -> Error {
+        let text = error.to_string();
+        match error {
+            KvError::Invalid(_) => Error::InvalidArgument(text),
+            KvError::Token { .. } => Error::TokenMismatch(text),
+            KvError::Quota { .. } => Error::QuotaExceeded(text),
+            KvError::Busy { .. } => Error::Busy(text),
+            KvError::NotLeader { .. } => Error::NotLeader(text),
+            KvError::Unavailable { .. } => Error::Unavailable(text),
+            KvError::Unknown { .. } => Error::OutcomeUnknown(text),
+            KvError::Stopping => Error::Stopping(text),
         }
     }
 }

@@ -39,7 +39,7 @@ impl NodeObject {
     ) -> Result<Describe, RemoteStatusError> {
         let status = handle.status();
         if status.name == name {
-            return Ok(Describe::new(&status, &handle.host()));
+            return Ok(describe(handle));
         }
         let unreachable = |name: &NodeName| RemoteStatusError::Unreachable {
             name: name.to_string(),
@@ -74,7 +74,7 @@ impl NodeObject {
     /// This node's state as JSON, see [`Describe`].
     #[zbus(out_args("json"))]
     fn describe(&self) -> String {
-        Describe::new(&self.status(), &self.handle.host()).to_json()
+        describe(&self.handle).to_json()
     }
 
     /// The state of member `node` as it tells it itself, as JSON, within
@@ -359,6 +359,11 @@ impl NodeObject {
         what: &str,
         why: &str,
     ) -> zbus::Result<()>;
+}
+
+/// What this node says about itself.
+fn describe(handle: &NodeHandle) -> Describe {
+    Describe::new(&handle.status(), &handle.host()).with_store(&handle.store())
 }
 
 /// What a caller without force is told.

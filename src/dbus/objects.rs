@@ -7,6 +7,7 @@ use zbus::connection::Builder;
 
 use super::access::Access;
 use super::announce::Announcer;
+use super::key_value::{KeyValue, Reads};
 use super::log_control::{Log, LogControl};
 use super::manager::ObjectManager;
 use super::member::{self, MemberObject};
@@ -21,6 +22,15 @@ pub struct Served {
     pub handle: NodeHandle,
     /// The log of the agent.
     pub log: Arc<dyn Log>,
+    /// Places for answers of the store.
+    reads: Reads,
+}
+
+impl Served {
+    /// The node behind `handle`, and the log of the agent.
+    pub fn new(handle: NodeHandle, log: Arc<dyn Log>) -> Served {
+        Served { handle, log, reads: Reads::default() }
+    }
 }
 
 /// A connection with all objects on it, from its first message on. Nothing is announced yet.
@@ -29,10 +39,11 @@ pub(super) async fn build(
     served: Served,
     access: Access,
 ) -> zbus::Result<(Connection, Announcer)> {
-    let Served { handle, log } = served;
+    let Served { handle, log, reads } = served;
     let announcer = Announcer::new(handle.clone());
     let mut builder = builder
         .serve_at(ROOT_PATH, NodeObject::new(handle.clone(), access.clone()))
+        .serve_at(ROOT_PATH, KeyValue::new(handle.clone(), access.clone(), reads))
         .serve_at(ROOT_PATH, ObjectManager::new(handle.clone()))
         .serve_at(LOG_PATH, LogControl::new(log, access));
     for (id, name) in announcer.members() {

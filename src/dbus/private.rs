@@ -21,7 +21,7 @@ use super::access::Access;
 use super::auth;
 use super::objects::{self, Served};
 use super::peer::{self, PeerCreds};
-use super::socket::{BoundedSocket, Bounds};
+use super::socket::{BoundedSocket, Bounds, Places};
 use crate::limits;
 
 /// Name of the socket in the runtime directory.
@@ -114,13 +114,14 @@ pub async fn serve(listener: Listener, served: Served) -> io::Result<()> {
     let guid = Guid::generate();
     let mut connections = JoinSet::new();
     let mut refusals = Refusals::default();
+    let places = Places::default();
     loop {
         tokio::select! {
             accepted = socket.accept() => match accepted {
                 Ok((stream, _)) => match admit(&stream, listener.group, connections.len()) {
                     Ok(peer) => {
-                        let serving = serve_connection(stream, peer, guid.clone(), served.clone());
-                        connections.spawn(serving);
+                        let own = (guid.clone(), served.clone(), places.clone());
+                        connections.spawn(serve_connection(stream, peer, own));
                     }
                     Err(reason) => refusals.note(&reason),
                 },
@@ -151,8 +152,7 @@ fn admit(stream: &UnixStream, group: Option<u32>, connections: usize) -> Result<
 async fn serve_connection(
     mut stream: UnixStream,
     peer: PeerCreds,
-    guid: Guid<'static>,
-    served: Served,
+    (guid, served, places): (Guid<'static>, Served, Places),
 ) -> Result<(), String> {
     let authenticated = auth::authenticate(&mut stream, peer.uid, &guid);
     let early = match tokio::time::timeout(limits::DBUS_AUTH_TIMEOUT, authenticated).await {
@@ -162,7 +162,7 @@ async fn serve_connection(
         Ok(Err(error)) => return Err(error.to_string()),
         Err(_) => return Err("no authentication in time".to_owned()),
     };
-    let socket = BoundedSocket::new(stream, early, Bounds::PRIVATE);
+    let socket = BoundedSocket::new(stream, early, Bounds::PRIVATE, places);
     let builder = connection::Builder::authenticated_socket(socket, guid).p2p();
     let built = objects::build(builder, served, Access::Peer(peer)).await;
     let (connection, announcer) = built.map_err(|e| format!("cannot serve a client: {e}"))?;

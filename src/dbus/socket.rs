@@ -2,7 +2,9 @@
 //!
 //! zbus starts a task for each method call and accepts messages of 128 MiB. Here a message above
 //! `limits::DBUS_MESSAGE_MAX_BYTES` is not even allocated: it ends a client's own connection, and
-//! is thrown away on the one that all clients of the system bus share. The next call is not read
+//! is thrown away on the one that all clients of the system bus share. So is one above
+//! `limits::DBUS_SMALL_MESSAGE_MAX_BYTES` that is not for a method which takes a value, and of the
+//! others there are few at a time ([`Places`]). The next call is not read
 //! before one of [`Bounds::calls`] is answered, so that the rest waits in the kernel's buffer and
 //! finally in the client or the bus; and who does not read is let go after
 //! `limits::DBUS_WRITE_TIMEOUT`. Descriptors that a client attaches are closed by the kernel,
@@ -16,12 +18,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zbus::Message;
 use zbus::connection::socket::{ReadHalf, Socket, Split, WriteHalf};
 use zbus::export::async_trait::async_trait;
 use zbus::message::Type;
 
+use super::KEY_VALUE_INTERFACE;
 use crate::limits;
 
 /// What one connection may take.
@@ -52,18 +55,34 @@ enum TooLong {
     Skip,
 }
 
+/// Places for messages that are not small, shared by connections.
+#[derive(Clone, Debug)]
+pub(super) struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Places {
+        Places(Arc::new(Semaphore::new(limits::DBUS_LARGE_MESSAGES_MAX)))
+    }
+}
+
 /// A stream, with the bytes that were already read from it.
 #[derive(Debug)]
 pub(super) struct BoundedSocket {
     stream: UnixStream,
     early: Vec<u8>,
     bounds: Bounds,
+    places: Places,
 }
 
 impl BoundedSocket {
     /// A socket over `stream`, whose first bytes are `early`.
-    pub(super) fn new(stream: UnixStream, early: Vec<u8>, bounds: Bounds) -> BoundedSocket {
-        BoundedSocket { stream, early, bounds }
+    pub(super) fn new(
+        stream: UnixStream,
+        early: Vec<u8>,
+        bounds: Bounds,
+        places: Places,
+    ) -> BoundedSocket {
+        BoundedSocket { stream, early, bounds, places }
     }
 }
 
@@ -75,12 +94,12 @@ impl Socket for BoundedSocket {
         let (read, write) = self.stream.into_split();
         let calls = Arc::new(Calls {
             free: Semaphore::new(self.bounds.calls),
-            without_reply: Mutex::new(VecDeque::new()),
+            running: Mutex::new(VecDeque::new()),
         });
         let bytes = Bytes { stream: read, early: self.early };
-        let too_long = self.bounds.too_long;
+        let (too_long, places) = (self.bounds.too_long, self.places);
         Split::new(
-            Reader { bytes, calls: calls.clone(), too_long },
+            Reader { bytes, calls: calls.clone(), too_long, places },
             Writer { stream: write, calls },
         )
     }
@@ -90,16 +109,25 @@ impl Socket for BoundedSocket {
 #[derive(Debug)]
 struct Calls {
     free: Semaphore,
-    /// Running calls that want no reply.
-    without_reply: Mutex<VecDeque<CallId>>,
+    /// Running calls that want no reply, or have a place.
+    running: Mutex<VecDeque<Special>>,
+}
+
+/// A running call that is not like the others.
+#[derive(Debug)]
+struct Special {
+    call: CallId,
+    no_reply: bool,
+    /// Given back when this is dropped.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// Who called, on a bus, and the serial of the call: each caller counts for himself.
 type CallId = (Option<String>, u32);
 
 impl Calls {
-    fn quiet(&self) -> std::sync::MutexGuard<'_, VecDeque<CallId>> {
-        self.without_reply.lock().unwrap_or_else(PoisonError::into_inner)
+    fn special(&self) -> std::sync::MutexGuard<'_, VecDeque<Special>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,6 +137,7 @@ pub(super) struct Reader {
     bytes: Bytes,
     calls: Arc<Calls>,
     too_long: TooLong,
+    places: Places,
 }
 
 impl Reader {
@@ -167,19 +196,34 @@ impl ReadHalf for Reader {
     ) -> zbus::Result<Message> {
         let calls = Arc::clone(&self.calls);
         let permit = calls.free.acquire().await.map_err(|_| gone())?;
-        let header = self.next_header(already_received_bytes).await?;
-        // zbus replies to some of the calls that want no reply, not to all. Here each gets one,
-        // which the writer keeps to itself, so that every call is counted to its end.
-        already_received_bytes[2] &= !NO_REPLY_EXPECTED;
-        let rest = self.bytes.receive_message(seq, already_received_bytes, already_received_fds);
-        let message = rest.await?;
+        let (header, place, message) = loop {
+            let header = self.next_header(already_received_bytes).await?;
+            // BEFORE its bytes are allocated.
+            let place = match header.is_small() {
+                true => None,
+                false => {
+                    Some(Arc::clone(&self.places.0).acquire_owned().await.map_err(|_| gone())?)
+                }
+            };
+            // zbus replies to some of the calls that want no reply, not to all. Here each gets one,
+            // which the writer keeps to itself, so that every call is counted to its end.
+            already_received_bytes[2] &= !NO_REPLY_EXPECTED;
+            let bytes = &mut *already_received_bytes;
+            let message = self.bytes.receive_message(seq, bytes, already_received_fds).await?;
+            match place.is_none() || may_be_large(&message) {
+                true => break (header, place, message),
+                false if self.too_long == TooLong::Close => return Err(zbus::Error::ExcessData),
+                false => {}
+            }
+        };
         if message.message_type() == Type::MethodCall {
             // Given back by the writer, when the reply goes out.
             permit.forget();
-            if header.no_reply {
+            if header.no_reply || place.is_some() {
                 let sender = message.header().sender().map(ToString::to_string);
-                let serial = message.primary_header().serial_num().get();
-                self.calls.quiet().push_back((sender, serial));
+                let call = (sender, message.primary_header().serial_num().get());
+                let special = Special { call, no_reply: header.no_reply, _place: place };
+                self.calls.special().push_back(special);
             }
         }
         Ok(message)
@@ -222,11 +266,12 @@ impl WriteHalf for Writer {
             let header = message.header();
             let to = header.destination().map(|name| name.as_str());
             let serial = header.reply_serial().map(|serial| serial.get());
-            let is_this = |(sender, of): &CallId| sender.as_deref() == to && Some(*of) == serial;
-            let mut quiet = self.calls.quiet();
-            if let Some(at) = quiet.iter().position(is_this) {
-                quiet.remove(at);
-                wanted = false;
+            let is_this = |Special { call: (sender, of), .. }: &Special| {
+                sender.as_deref() == to && Some(*of) == serial
+            };
+            let mut special = self.calls.special();
+            if let Some(at) = special.iter().position(is_this) {
+                wanted = special.remove(at).is_none_or(|call| !call.no_reply);
             }
         }
         if !wanted {
@@ -283,6 +328,21 @@ impl PrimaryHeader {
         let header = (PRIMARY_HEADER_BYTES as u64 + fields).next_multiple_of(8);
         PrimaryHeader { total_bytes: header + body, no_reply: bytes[2] & NO_REPLY_EXPECTED != 0 }
     }
+
+    fn is_small(&self) -> bool {
+        self.total_bytes <= limits::DBUS_SMALL_MESSAGE_MAX_BYTES as u64
+    }
+}
+
+/// Whether a message is a call of a method that takes a value, and says so in full. What another
+/// method makes of many bytes could take far more memory than these.
+fn may_be_large(message: &Message) -> bool {
+    let header = message.header();
+    let interface = header.interface().map(|name| name.as_str());
+    let member = header.member().map(|name| name.as_str());
+    message.message_type() == Type::MethodCall
+        && interface == Some(KEY_VALUE_INTERFACE)
+        && matches!(member, Some("Put" | "Txn"))
 }
 
 const PRIMARY_HEADER_BYTES: usize = 16;

@@ -20,7 +20,7 @@ use super::access::Access;
 use super::announce::Announcer;
 use super::authority::Authority;
 use super::objects::{self, Served};
-use super::socket::{BoundedSocket, Bounds};
+use super::socket::{BoundedSocket, Bounds, Places};
 use crate::core::NodeName;
 use crate::limits;
 
@@ -119,7 +119,8 @@ impl SystemBus {
     async fn connect(&self, served: &Served) -> Result<(Connection, Connection, Announcer), Lost> {
         let asking = Builder::address(self.address.clone()).build();
         let asking = within("ask on it", asking).await?;
-        let socket = BoundedSocket::new(self.stream().await?, Vec::new(), Bounds::SYSTEM);
+        let stream = self.stream().await?;
+        let socket = BoundedSocket::new(stream, Vec::new(), Bounds::SYSTEM, Places::default());
         let access = Access::Bus(Arc::new(Authority::new(asking.clone(), self.group)));
         let serving = objects::build(Builder::socket(socket), served.clone(), access);
         let (serving, announcer) = within("serve on it", serving).await?;

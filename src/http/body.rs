@@ -102,7 +102,9 @@ where
     let mut reserved = Reserved::nothing(bodies);
     let expected = body.size_hint().lower();
     if expected > most as u64 {
-        drain(body).await;
+        if expected <= limits::HTTP_DRAIN_MAX_BYTES as u64 {
+            drain(body).await;
+        }
         return Err(longer(most));
     }
     let mut bytes = Vec::new();

@@ -85,7 +85,6 @@ async fn connection(stream: TcpStream, from: IpAddr, api: Arc<Api>, mut stop: wa
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HTTP_HEAD_TIMEOUT)
         .max_buf_size(limits::HTTP_HEAD_MAX_BYTES)
-        .max_headers(limits::HTTP_HEADERS_MAX)
         .pipeline_flush(true);
     let mut serving = pin!(builder.serve_connection(io, service));
     let served = tokio::select! {

@@ -36,3 +36,6 @@ pub const DOCTOR_DISK_TIME: Duration = Duration::from_secs(2);
 /// Files of a directory of units that are looked at for completions. At the limit: the others are
 /// not offered.
 pub const COMPLETE_FILES_MAX: usize = 4096;
+
+/// Keys of the store that completions offer. At the limit: the others are not offered.
+pub const COMPLETE_KEYS_MAX: u32 = 200;

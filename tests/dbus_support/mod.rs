@@ -2,6 +2,8 @@
 
 #![allow(unused, reason = "each test binary uses its own part")]
 
+pub mod store;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -78,7 +80,7 @@ impl FakeNode {
 
     /// What the objects are made of.
     pub fn served(&self) -> Served {
-        Served { handle: self.handle.clone(), log: self.log.clone() }
+        Served::new(self.handle.clone(), self.log.clone())
     }
 
     /// Starts the private bus in `directory`; call it inside the runtime.

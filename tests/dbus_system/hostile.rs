@@ -6,7 +6,8 @@ use std::os::fd::AsFd as _;
 use std::time::Instant;
 
 use raftctl::dbus::access::Action;
-use raftctl::dbus::{NODE_INTERFACE, ROOT_PATH};
+use raftctl::dbus::key_value::{Bytes, WriteOptions};
+use raftctl::dbus::{KEY_VALUE_INTERFACE, NODE_INTERFACE, ROOT_PATH};
 use raftctl::limits;
 use zbus::message::Flags;
 use zbus::proxy::MethodFlags;
@@ -43,6 +44,29 @@ async fn a_message_that_is_too_long_is_thrown_away_and_nothing_else_is() {
         // The same client is still served.
         assert_eq!(asked(&connection, "Describe").await, Ok(()));
     }
+    assert_eq!(owner(&scene).await, before);
+}
+
+/// Long calls have places, also those that want no answer, and those that are refused.
+#[tokio::test]
+async fn places_of_long_calls_are_given_back() {
+    let Some(scene) = Scene::start().await else { return };
+    let before = owner(&scene).await;
+    let body = || {
+        let value = Bytes(vec![7; limits::KV_VALUE_MAX_BYTES]);
+        (Bytes(b"k".to_vec()), value, WriteOptions::default())
+    };
+    let put = Message::method_call(ROOT_PATH, "Put").destination(AGENT);
+    let put = put.interface(KEY_VALUE_INTERFACE).with_flags(Flags::NO_REPLY_EXPECTED);
+    let put = put.build(&body()).unwrap();
+    for user in [User::Root, User::Stranger] {
+        let connection = user.connect(&scene.bus).await;
+        for _ in 0..2 * limits::DBUS_LARGE_MESSAGES_MAX {
+            connection.send(&put).await.unwrap();
+        }
+    }
+    let none = MethodFlags::empty();
+    assert_eq!(scene.store(User::Root, none, "Put", &body()).await, Ok(()));
     assert_eq!(owner(&scene).await, before);
 }
 

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use raftctl::dbus::access::Action;
-use raftctl::dbus::{LOG_PATH, NODE_INTERFACE, ROOT_PATH};
+use raftctl::dbus::key_value::{Bytes, CompareTuple, ReadOptions, StepTuple, WriteOptions};
+use raftctl::dbus::{KEY_VALUE_INTERFACE, LOG_PATH, NODE_INTERFACE, ROOT_PATH};
 use raftctl::limits;
 use zbus::proxy::MethodFlags;
 
@@ -130,6 +131,8 @@ async fn everybody_reads_everything() {
         let member = "/org/raftctl/Agent1/member/n1";
         for (path, interface) in [
             (ROOT_PATH, NODE_INTERFACE),
+            // How full the store is, not what it holds.
+            (ROOT_PATH, KEY_VALUE_INTERFACE),
             (member, "org.raftctl.Agent1.Member"),
             (LOG_PATH, "org.freedesktop.LogControl1"),
         ] {
@@ -170,6 +173,95 @@ async fn nobody_writes_what_is_read() {
         }
     }
     assert_eq!(scene.done(), Vec::<String>::new());
+}
+
+/// What is done with the store: how it is called, what polkit is asked, what it does.
+const DATA: [(&str, &[Action], &str); 8] = [
+    ("Get", &[Action::ReadData], "read"),
+    ("Range", &[Action::ReadData], "read"),
+    ("Put", &[Action::WriteData], "write"),
+    ("Delete", &[Action::WriteData], "write"),
+    ("DeletePrefix", &[Action::WriteData], "write"),
+    ("Txn put", &[Action::WriteData], "write"),
+    ("Txn get", &[Action::ReadData], "write"),
+    ("Txn if absent put", &[Action::WriteData, Action::ReadData], "write"),
+];
+
+async fn data(scene: &Scene, user: User, what: &str, flags: MethodFlags) -> Result<(), String> {
+    let bytes = |text: &str| Bytes(text.as_bytes().to_vec());
+    let (key, write) = (bytes("k"), WriteOptions::default());
+    let step = |what: &str, value| vec![(what.to_owned(), bytes("k"), bytes(value))];
+    let none: Vec<StepTuple> = Vec::new();
+    let absent = vec![(bytes("k"), "absent".to_owned(), bytes(""), 0_u64)];
+    let nothing: Vec<CompareTuple> = Vec::new();
+    match what {
+        "Get" | "Range" => scene.store(user, flags, what, &(key, ReadOptions::default())).await,
+        "Put" => scene.store(user, flags, what, &(key, bytes("v"), write)).await,
+        "Txn put" => {
+            let body = (nothing, step("put", "v"), none, write);
+            scene.store(user, flags, "Txn", &body).await
+        }
+        "Txn get" => {
+            let body = (nothing, none, step("get", ""), write);
+            scene.store(user, flags, "Txn", &body).await
+        }
+        "Txn if absent put" => {
+            let body = (absent, step("put", "v"), none, write);
+            scene.store(user, flags, "Txn", &body).await
+        }
+        _ => scene.store(user, flags, what, &(key, write)).await,
+    }
+}
+
+#[tokio::test]
+async fn what_the_store_holds_is_for_administrators_and_whom_polkit_lets() {
+    let Some(scene) = Scene::start().await else { return };
+    let none = MethodFlags::empty();
+    for user in ADMINISTRATORS {
+        for (what, _, done) in DATA {
+            assert_eq!(data(&scene, user, what, none).await, Ok(()), "{user:?} {what}");
+            assert_eq!(scene.done(), [done], "{user:?} {what}");
+        }
+    }
+    assert_eq!(scene.asked(), []);
+    for (what, actions, done) in DATA {
+        for (says, flags, expected) in [
+            (Says::Yes, none, Ok(())),
+            (Says::No, none, Err(DENIED)),
+            (Says::Challenge, none, Err(CHALLENGE)),
+            (Says::Challenge, ASK, Ok(())),
+        ] {
+            scene.polkit_says(says);
+            let result = data(&scene, User::Stranger, what, flags).await;
+            assert_eq!(result, expected.map_err(str::to_owned), "{what} {says:?}");
+            let interactive = flags == ASK;
+            let (expected, asked) =
+                if result.is_ok() { (vec![done], actions.len()) } else { (vec![], 1) };
+            assert_eq!(scene.done(), expected, "{what} {says:?}");
+            let question =
+                |action: &Action| Question { action: action.id().to_owned(), interactive };
+            let questions: Vec<_> = actions[..asked].iter().map(question).collect();
+            assert_eq!(scene.asked(), questions, "{what} {says:?}");
+        }
+    }
+    scene.polkit_ends().await;
+    for (what, ..) in DATA {
+        let result = data(&scene, User::Stranger, what, ASK).await;
+        assert_eq!(result, Err(DENIED.to_owned()), "{what}");
+    }
+    assert_eq!(scene.done(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_long_value_goes_over_the_bus() {
+    let Some(scene) = Scene::start().await else { return };
+    let (key, value) = (Bytes(b"k".to_vec()), Bytes(vec![7; limits::KV_VALUE_MAX_BYTES]));
+    let flags = MethodFlags::empty();
+    let body = (key.clone(), value, WriteOptions::default());
+    assert_eq!(scene.store(User::Root, flags, "Put", &body).await, Ok(()));
+    let body = (key, ReadOptions::default());
+    assert_eq!(scene.store(User::Root, flags, "Get", &body).await, Ok(()));
+    assert_eq!(scene.done(), ["write", "read"]);
 }
 
 /// The actions are the files', and each may be asked about by the agent's user.

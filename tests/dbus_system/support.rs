@@ -14,13 +14,15 @@ use std::time::Instant;
 
 use raftctl::core::Token;
 use raftctl::dbus::system::SystemBus;
-use raftctl::dbus::{LOG_PATH, NODE_INTERFACE, ROOT_PATH};
+use raftctl::dbus::{KEY_VALUE_INTERFACE, LOG_PATH, NODE_INTERFACE, ROOT_PATH};
 use raftctl::node::handle::{HostRequest, Request};
+use raftctl::node::kv::KvRequest;
 use tokio::sync::watch;
 use zbus::export::futures_core::Stream as _;
 use zbus::proxy::MethodFlags;
 use zbus::{Address, Connection, Message, MessageStream, OwnedVariant, Variant, connection};
 
+use super::dbus_support::store::FakeStore;
 use super::dbus_support::{DEADLINE, FakeNode, as_user, describe, leader_of_three, name};
 
 /// The agent's name on the bus.
@@ -347,6 +349,21 @@ impl Scene {
         call(&connection, (ROOT_PATH, NODE_INTERFACE), flags, method, body).await
     }
 
+    /// Calls a method of the store as `user`.
+    pub async fn store<B>(
+        &self,
+        user: User,
+        flags: MethodFlags,
+        method: &str,
+        body: &B,
+    ) -> Result<(), String>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
+        let connection = user.connect(&self.bus).await;
+        call(&connection, (ROOT_PATH, KEY_VALUE_INTERFACE), flags, method, body).await
+    }
+
     /// Sets a property of the log as `user`.
     pub async fn set_log(&self, user: User, property: &str, value: &str) -> Result<(), String> {
         let connection = user.connect(&self.bus).await;
@@ -391,6 +408,7 @@ async fn agent(
             }
         }
     });
+    let mut store = FakeStore::default();
     let note = |what: &str| done.lock().unwrap().push(what.to_owned());
     loop {
         tokio::select! {
@@ -410,7 +428,10 @@ async fn agent(
                 Request::RemoteStatus { reply, .. } => {
                     let _ = reply.send(Ok(describe(&leader_of_three()).to_json()));
                 }
-                Request::Kv(_) => note("kv"),
+                Request::Kv(request) => {
+                    note(if matches!(request, KvRequest::Read { .. }) { "read" } else { "write" });
+                    store.answer(request);
+                }
                 Request::Shutdown => note("shutdown"),
             },
             Some(request) = node.host_requests.recv() => match request {

@@ -19,6 +19,7 @@ const VIP: &str = "10.99.0.10";
 const INSTALL: &str = "Install it on three hosts";
 const NGINX: &str = "Make nginx a singleton";
 const ADDRESS: &str = "A virtual IP";
+const STATE: &str = "Keep a little shared state";
 const DATABASE: &str = "PostgreSQL promotion";
 const KEEPALIVED: &str = "Replace keepalived";
 
@@ -239,6 +240,41 @@ fn the_address_is_on_exactly_one_host_and_neighbours_know() {
         old.boot();
         lab.leader();
         assert_eq!(holders(lab), [now]);
+    });
+}
+
+#[test]
+fn a_little_state_is_shared() {
+    cluster(|lab| {
+        let steps = steps(STATE);
+        let [config, lock, unlock, fenced] = &steps[..] else { panic!() };
+        everywhere(config, lab);
+        for host in lab.hosts() {
+            assert_eq!(host.run(&["raftctl", "get", "config/workers"]).stdout, "8");
+        }
+        // The first one has it, whoever else tries.
+        let said = |host: &Host| perform(lock, host);
+        let answers: Vec<String> = lab.hosts().map(said).collect();
+        assert_eq!(answers, ["the report is made here\n", "", ""]);
+        let other = lab.host(2);
+        assert_eq!(perform(unlock, other), "it was not ours\n");
+        assert_eq!(other.run(&["raftctl", "get", "lock/report"]).stdout, lab.host(1).name);
+        assert_eq!(perform(unlock, lab.host(1)), "");
+        assert_eq!(other.run(&["raftctl", "get", "lock/report"]).code, 1);
+
+        // A token of the past is refused on every host.
+        let old = active(lab);
+        let token = lab.leader().token;
+        let fenced = |host: &Host, token: u64| {
+            let script = format!("RAFTCTL_TOKEN={token}\n{}", for_host(fenced, host));
+            host.run(&["sh", "-c", &script]).code
+        };
+        assert_eq!(fenced(lab.host(old), token), 0);
+        let new = transfer(lab);
+        assert_eq!(fenced(lab.host(old), token), 7);
+        assert_eq!(fenced(lab.host(new), lab.leader().token), 0);
+        let holder = lab.host(old).run(&["raftctl", "get", "primary/host"]).stdout;
+        assert_eq!(holder, lab.host(new).name);
     });
 }
 

@@ -53,7 +53,7 @@ fn heads_have_a_bound() {
     let large = format!("X-Large: {}", "x".repeat(20_000));
     assert_eq!(web.ask("GET /livez", &[&large], b"").status, 431);
     assert!(web.is_closed());
-    let many = vec!["X-Many: 1"; 100];
+    let many = vec!["X-Many: 1"; 150];
     assert_eq!(served.web(0).ask("GET /livez", &many, b"").status, 431);
     // The longest key, all of it escaped, fits.
     let key = "%FF".repeat(1024);
@@ -77,9 +77,7 @@ fn bodies_have_a_bound() {
         b"PUT /v1/kv/k HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9999999\r\n\
           Expect: 100-continue\r\n\r\n",
     );
-    let _ = web.stream.shutdown(std::net::Shutdown::Write);
-    let answer = web.answer(false);
-    assert!(answer.is_none_or(|answer| answer.status == 413));
+    assert_eq!(web.answer(false).unwrap().status, 413);
     // A value in base64 that is too long.
     let value = "AAAA".repeat(most / 3 + 1);
     let txn = format!(r#"{{"then":[{{"put":{{"key":"aw==","value":"{value}"}}}}]}}"#);

@@ -66,6 +66,73 @@ Examples:
   raftctl wait --for leader
   raftctl wait --for active --node n1 --timeout 30s && systemctl start report";
 
+pub(super) const GET_HELP: &str = "\
+The bytes are printed as they are; on a terminal a line feed follows if there is none at their end.
+The exit status is 1, and nothing is printed, when there is no such key. In JSON, what is not text
+is in base64 (value_base64, key_base64).
+
+The value is the newest one on every node: the agent asks the leader, and waits for one. With
+--stale it answers from what it has.
+
+Examples:
+  raftctl get config/motd >/etc/motd
+  raftctl get --stale --timeout 1s lock || echo free";
+
+pub(super) const PUT_HELP: &str = "\
+At most 1 MiB, under a key of at most 1024 bytes. Nothing is taken away from what is read from
+standard input or FILE, also no line feed at its end. It is done, on a majority of the hosts, when
+the command returns; --json says at which revision.
+
+When the exit status is 7 a precondition did not hold: --token, --if-absent, --if-revision. When it
+is 6 it is not known whether the value was written; 5 when it was not, because there was no leader.
+
+Examples:
+  raftctl put greeting hello
+  tar c conf.d | raftctl put config/archive -
+  raftctl put --if-absent lock/report \"$(hostname)\" && run-report
+  raftctl put --token \"$RAFTCTL_TOKEN\" primary \"$(hostname)\"";
+
+pub(super) const DELETE_HELP: &str = "\
+The exit status is 1 when there was nothing to delete. With --prefix or --all many keys are deleted
+in several steps, each of them at once.
+
+Examples:
+  raftctl delete lock/report
+  raftctl delete --prefix session/";
+
+pub(super) const KEYS_HELP: &str = "\
+One on each line, in order of their bytes; the exit status is 1 when there are none. On a terminal,
+and with --values, keys that are not plain words are quoted as in `raftctl txn`. The list is read in
+pages of 1000 keys, or 4 MiB: it need not show the keys of one moment. In JSON, what is not text is
+in base64 (key_base64, value_base64).
+
+Examples:
+  raftctl keys config/
+  raftctl keys --values --limit 10 --after config/m config/
+  raftctl keys --json=short | jq -r '.keys[].key'";
+
+pub(super) const TXN_HELP: &str = "\
+FILE has one comparison or step on each line. All lines with if must hold, then the steps are done,
+else those after the line else; all at once or not at all:
+  if KEY absent
+  if KEY exists
+  if KEY = VALUE
+  if KEY revision N
+  get KEY
+  put KEY VALUE
+  delete KEY
+  delete-prefix PREFIX
+  else
+
+What is not a plain word is in quotes: 'as it is', or \"with \\n \\t \\r \\0 \\x1f \\\" \\\\\".
+Behind # is a comment. Each get prints its key and value (KEY = VALUE, or KEY absent) in the same
+way. The exit status is 7 when the comparisons did not hold; what is after else was done. At most
+128 lines, and 1 MiB of values.
+
+Examples:
+  printf '%s\\n' 'if lock absent' 'put lock n1' else 'get lock' | raftctl txn
+  raftctl txn --json=short change.txn";
+
 pub(super) const LEVEL_HELP: &str = "\
 The same as `systemctl service-log-level raftctl@NODE`. The configuration file is not changed.
 

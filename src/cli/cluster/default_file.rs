@@ -44,11 +44,13 @@ pub fn here(directory: &Path) -> Option<PathBuf> {
     [OWN_FILE, MADE_FILE].map(|name| directory.join(name)).into_iter().find(|path| path.exists())
 }
 
-/// The first of three neighbouring free ports on loopback, from `first` on.
+/// The first of three neighbouring free ports on loopback, from `first` on; those for HTTP are free
+/// too.
 fn free_ports(first: u16, out: &mut dyn Write) -> anyhow::Result<u16> {
     for triple in 0..limits::LOCAL_PORT_TRIPLES {
         let base = first + 3 * triple;
-        match (base..base + 3).find_map(|port| Some((port, taken(port)?))) {
+        let all = (base..base + 3).flat_map(|port| [port, http_port(port)]);
+        match all.into_iter().find_map(|port| Some((port, taken(port)?))) {
             None => return Ok(base),
             Some((port, error)) => {
                 writeln!(out, "port {port} cannot be used ({error}), trying {}", base + 3)?;
@@ -58,6 +60,11 @@ fn free_ports(first: u16, out: &mut dyn Write) -> anyhow::Result<u16> {
     let last = first + 3 * limits::LOCAL_PORT_TRIPLES - 1;
     let message = format!("no three neighbouring free ports on 127.0.0.1 from {first} to {last}");
     Err(Exit::Failure.because(message))
+}
+
+/// Where a node serves HTTP that peers reach at `port`.
+fn http_port(port: u16) -> u16 {
+    port + HTTP_PORTS
 }
 
 fn taken(port: u16) -> Option<io::Error> {
@@ -73,7 +80,12 @@ fn three_nodes(first: u16) -> String {
         write!(text, " n{at} = \"127.0.0.1:{}\"{comma}", first + at - 1)
             .expect("text can be written to");
     }
-    text.push_str(" }\n\n[nodes.n1]\n[nodes.n2]\n[nodes.n3]\n");
+    text.push_str(" }\n\n# The store over HTTP, for programs on this host.\n");
+    for at in 1..=3 {
+        let port = http_port(first + at - 1);
+        write!(text, "[nodes.n{at}]\nhttp.listen = \"127.0.0.1:{port}\"\n")
+            .expect("text can be written to");
+    }
     write!(text, "\n[events]\nleader = \"{MADE_SCRIPT}\"\nfollower = \"{MADE_SCRIPT}\"\n")
         .expect("text can be written to");
     text
@@ -97,6 +109,9 @@ fn create(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 
 const FIRST_PORT: u16 = 7101;
 
+/// From the port of a node to the one on which it serves HTTP.
+const HTTP_PORTS: u16 = 1000;
+
 /// The event script beside the made file.
 const MADE_SCRIPT: &str = "event.sh";
 
@@ -117,6 +132,9 @@ mod tests {
         let file = ConfigFile::parse(&three_nodes(7104), "cluster.toml", Path::new("/x")).unwrap();
         let addresses: Vec<_> = file.nodes().iter().map(|c| c.node.address.to_string()).collect();
         assert_eq!(addresses, ["127.0.0.1:7104", "127.0.0.1:7105", "127.0.0.1:7106"]);
+        let http = file.nodes().iter().map(|c| c.http.listen.as_ref().unwrap().to_string());
+        let http: Vec<_> = http.collect();
+        assert_eq!(http, ["127.0.0.1:8104", "127.0.0.1:8105", "127.0.0.1:8106"]);
         assert_eq!(file.nodes()[0].node.socket(), Path::new("/x/cluster.d/n1/run/bus"));
     }
 

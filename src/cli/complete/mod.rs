@@ -28,6 +28,8 @@ pub trait Names {
     fn nodes(&self) -> Vec<String>;
     /// Units that could join; those that have joined if `attached`.
     fn units(&self, attached: bool) -> Vec<String>;
+    /// Keys of the store that begin with `prefix`.
+    fn keys(&self, prefix: &str) -> Vec<String>;
 }
 
 /// What can follow, in order, each with what it is.
@@ -145,6 +147,7 @@ impl<'a> State<'a> {
             let (all, what) = match value_name.map(|name| name.as_str()) {
                 Some("NODE" | "NAME") => (names.nodes(), "node"),
                 Some("UNIT") => (names.units(attached), "unit"),
+                Some("KEY" | "PREFIX") => (names.keys(current), "key"),
                 Some("FILE") => return vec![":files".to_owned()],
                 Some("DIR") => return vec![":directories".to_owned()],
                 _ if arg.get_value_hint() == ValueHint::FilePath => {
@@ -204,6 +207,10 @@ mod tests {
                 if attached { &["nginx.service"] } else { &["nginx.service", "a@b"] };
             all.iter().map(|unit| (*unit).to_owned()).collect()
         }
+
+        fn keys(&self, _prefix: &str) -> Vec<String> {
+            ["lock/a", "lock/b"].map(str::to_owned).to_vec()
+        }
     }
 
     fn at(line: &str) -> Vec<String> {
@@ -240,6 +247,17 @@ mod tests {
         assert_eq!(at("raftctl monitor --event q"), ["quorum"]);
         assert_eq!(at("raftctl wait --for a"), ["active"]);
         assert_eq!(at("raftctl log-level d"), ["debug"]);
+    }
+
+    #[test]
+    fn keys_are_completed_wherever_one_is_wanted() {
+        assert_eq!(at("raftctl get l"), ["lock/a", "lock/b"]);
+        assert_eq!(at("raftctl put lock/b"), ["lock/b"]);
+        assert_eq!(at("raftctl put lock/b l"), Vec::<String>::new());
+        assert_eq!(at("raftctl keys --after lock/a"), ["lock/a"]);
+        assert_eq!(at("raftctl delete --prefix x"), Vec::<String>::new());
+        assert_eq!(at("raftctl txn "), [":files"]);
+        assert_eq!(at("raftctl put k --file "), [":files"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::cli::attach::unit::UnitName;
 use crate::cli::attach::{CONFIGURATION, instances};
 use crate::cli::discover::Found;
 use crate::dbus::client::block_on;
+use crate::dbus::key_value::ReadOptions;
 use crate::limits;
 
 /// This host.
@@ -65,6 +66,27 @@ impl Names for Host<'_> {
         }
         units.into_iter().collect()
     }
+
+    fn keys(&self, prefix: &str) -> Vec<String> {
+        let Ok(found) = (self.found)() else { return Vec::new() };
+        let asked = async {
+            tokio::time::timeout(limits::REMOTE_STATUS_TIMEOUT, keys(&found, prefix)).await.ok()?
+        };
+        block_on(asked).unwrap_or_default()
+    }
+}
+
+/// Keys that are text, as far as the agent knows them without asking anybody.
+async fn keys(found: &Found, prefix: &str) -> Option<Vec<String>> {
+    let client = found.connect(None).await.ok()?;
+    let options = ReadOptions {
+        consistency: Some("stale".to_owned()),
+        limit: Some(limits::COMPLETE_KEYS_MAX),
+        keys_only: Some(true),
+        ..ReadOptions::default()
+    };
+    let (rows, ..) = client.kv_range(prefix.as_bytes(), &options).await.ok()?;
+    Some(rows.into_iter().filter_map(|row| String::from_utf8(row.key).ok()).collect())
 }
 
 const DIRECTORIES: [&str; 4] = [

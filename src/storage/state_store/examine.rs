@@ -2,6 +2,7 @@
 //! which writes. Here redb sees the file through a sheet that takes what it writes.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -120,12 +121,14 @@ impl StorageBackend for Covered {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut sheet = self.sheet();
         for (page, within, at, part) in parts(offset, data.len()) {
-            if !sheet.pages.contains_key(&page) {
-                let mut bytes = Box::new([0; PAGE]);
-                self.beneath(page * PAGE as u64, bytes.as_mut_slice())?;
-                sheet.pages.insert(page, bytes);
-            }
-            let covered = sheet.pages.get_mut(&page).expect("it is there now");
+            let covered = match sheet.pages.entry(page) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let mut bytes = Box::new([0; PAGE]);
+                    self.beneath(page * PAGE as u64, bytes.as_mut_slice())?;
+                    entry.insert(bytes)
+                }
+            };
             covered[within..within + part].copy_from_slice(&data[at..at + part]);
         }
         Ok(())

@@ -1,12 +1,13 @@
 //! The thread that writes what has changed into the database, while applying goes on.
 //!
 //! One flush at a time. What was handed over is freed here as well: thousands of rows take
-//! milliseconds, behind which nobody should wait.
+//! milliseconds, behind which nobody should wait. Once the writes are over, what they took goes
+//! back to the system.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use redb::Database;
@@ -14,6 +15,7 @@ use redb::Database;
 use super::database::{self, Head};
 use super::error::StateStoreError;
 use super::layers::Changes;
+use crate::limits;
 
 /// What is to be written.
 pub(super) struct Flush {
@@ -26,8 +28,32 @@ pub(super) struct Flush {
 
 enum Job {
     Flush(Flush),
-    /// Give the memory back.
+    /// They are in the database.
     Free(Arc<Changes>),
+    /// Nothing has come for a while.
+    Idle,
+}
+
+/// The next job; after one, `Idle` at last. `None` at the end.
+fn next(inbox: &Receiver<Job>, used: bool) -> Option<Job> {
+    if !used {
+        return inbox.recv().ok();
+    }
+    match inbox.recv_timeout(limits::STATE_TRIM_AFTER) {
+        Ok(job) => Some(job),
+        Err(RecvTimeoutError::Timeout) => Some(Job::Idle),
+        Err(RecvTimeoutError::Disconnected) => None,
+    }
+}
+
+/// Gives freed memory back to the system, which the C library does not do by itself: rows are small
+/// pieces among others.
+fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer, and touches only memory that nobody uses (malloc_trim(3)).
+    unsafe {
+        nix::libc::malloc_trim(0);
+    }
 }
 
 /// The thread.
@@ -46,21 +72,22 @@ impl Flusher {
         let (outbox, results) = sync_channel(1);
         let thread = std::thread::Builder::new().name("flush".to_owned());
         let thread = thread.spawn(move || {
-            for job in inbox {
-                let Flush { database, head, changes, done } = match job {
-                    Job::Flush(flush) => flush,
-                    Job::Free(changes) => {
-                        drop(changes);
-                        continue;
+            let mut used = false;
+            while let Some(job) = next(&inbox, used) {
+                used = !matches!(job, Job::Idle);
+                match job {
+                    Job::Flush(Flush { database, head, changes, done }) => {
+                        let result = database::write(&path, &database, &head, &changes);
+                        // BEFORE the result: whoever has it drops the last one, and with it closes
+                        // the database or gives the changes back to be freed here.
+                        drop((database, changes));
+                        // Nobody listens any more when the store is dropped.
+                        let _ = outbox.send(result);
+                        done();
                     }
-                };
-                let result = database::write(&path, &database, &head, &changes);
-                // BEFORE the result: whoever has it drops the last one, and with it closes the
-                // database or gives the changes back to be freed here.
-                drop((database, changes));
-                // Nobody listens any more when the store is dropped.
-                let _ = outbox.send(result);
-                done();
+                    Job::Free(changes) => drop(changes),
+                    Job::Idle => trim(),
+                }
             }
         })?;
         Ok(Flusher { jobs: Some(jobs), results, thread: Some(thread) })
