@@ -97,6 +97,7 @@ fn run_with(seed: u64, settings: Settings) -> Result<Report, String> {
             ineligible: authority.ineligible.told,
             rested: authority.guarded.rested,
             resumed: authority.word.resumed,
+            undecided: 0,
             store: world.clients.as_ref().map(|clients| clients.tally()).unwrap_or_default(),
         })
     }));
