@@ -5,13 +5,13 @@
 //! network namespaces of its own; that needs root, and it says `SKIPPED` without.
 //! `RAFTCTL_LINEARIZABLE_SECONDS` (120) is how long there is trouble.
 
-#[allow(dead_code, reason = "another test uses the rest")]
+#[allow(unused, reason = "another test uses the rest")]
 #[path = "lab/support/command.rs"]
 mod command;
-#[allow(dead_code, reason = "another test uses the rest")]
+#[allow(unused, reason = "another test uses the rest")]
 #[path = "lab/support/network.rs"]
 mod network;
-#[allow(dead_code, unused_imports, reason = "another test uses the rest")]
+#[allow(unused, reason = "another test uses the rest")]
 #[path = "process/support/mod.rs"]
 mod support;
 

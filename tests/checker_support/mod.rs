@@ -155,7 +155,8 @@ impl<'a, M: Model> Search<'a, M> {
                 let (all, open) =
                     (self.history.len(), self.open.iter().filter(|open| **open).count());
                 let text = format!(
-                    "no answer after {STEPS_MAX} steps for {all} operations, {open} of them open; {}",
+                    "no answer after {STEPS_MAX} steps for {all} operations, {open} of them \
+                     open; {}",
                     self.explain()
                 );
                 return Err(Violation { undecided: true, text });

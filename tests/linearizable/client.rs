@@ -186,7 +186,10 @@ impl Node {
             Some(old) => json!({"key": bytes(name(*key)), "value": bytes(value(*old))}),
             None => json!({"key": bytes(name(*key)), "exists": false}),
         };
-        let put = |(key, new): &(Key, Value)| json!({"put": {"key": bytes(name(*key)), "value": bytes(value(*new))}});
+        let put = |(key, new): &(Key, Value)| {
+            let put = json!({"key": bytes(name(*key)), "value": bytes(value(*new))});
+            json!({ "put": put })
+        };
         let compare: Vec<Json> = old.iter().map(compare).collect();
         let then: Vec<Json> = new.iter().map(put).collect();
         let body = json!({"compare": compare, "then": then}).to_string();
