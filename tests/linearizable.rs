@@ -5,22 +5,14 @@
 //! network namespaces of its own; that needs root, and it says `SKIPPED` without.
 //! `RAFTCTL_LINEARIZABLE_SECONDS` (120) is how long there is trouble.
 
-#[allow(unused, reason = "another test uses the rest")]
-#[path = "lab/support/command.rs"]
-mod command;
-#[allow(unused, reason = "another test uses the rest")]
-#[path = "lab/support/network.rs"]
-mod network;
-#[allow(unused, reason = "another test uses the rest")]
-#[path = "process/support/mod.rs"]
-mod support;
-
 #[path = "checker_support/mod.rs"]
 mod checker_support;
 #[path = "linearizable/client.rs"]
 mod client;
 #[path = "linearizable/http.rs"]
 mod http;
+#[path = "linearizable_support/mod.rs"]
+mod linearizable_support;
 #[path = "linearizable/nemesis.rs"]
 mod nemesis;
 #[path = "linearizable/scene.rs"]
@@ -31,8 +23,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use checker_support::store::{Return, check_final, check_store};
+use linearizable_support::{command, support};
 use scene::Scene;
-use support::DEADLINE;
 
 /// How long there is trouble.
 const TROUBLE: Duration = Duration::from_secs(120);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::network::Cut;
+use super::linearizable_support::network::Cut;
 use super::scene::{NODES, Scene};
 
 /// Between two troubles: answers of all nodes, or this long.

@@ -13,8 +13,8 @@ use nix::libc;
 use super::checker_support::record::Record;
 use super::checker_support::store::{Call, Key, Return, Value};
 use super::client::{Answer, Node};
-use super::network::{self, Network};
-use super::support::{AgentCommand, Cluster, DEADLINE};
+use super::linearizable_support::network::{self, Network};
+use super::linearizable_support::support::{AgentCommand, Cluster, DEADLINE};
 
 /// How many nodes there are.
 pub const NODES: usize = 3;
