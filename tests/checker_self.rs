@@ -109,6 +109,36 @@ fn a_torn_transaction_is_seen() {
     assert!(check_store(&[write, read(Some(10), None)]).is_err());
 }
 
+#[test]
+fn a_swap_that_compares_one_key_and_writes_another_is_followed() {
+    let swap = |old, new| Call::SwapAll(vec![(1, old)], vec![(2, new)]);
+    let history = |second| {
+        [
+            operation(Call::Put(1, 10), 0, Return::Done, 1),
+            operation(swap(Some(10), 20), 2, Return::Swapped(true), 3),
+            operation(Call::Get(2), 4, found(second), 5),
+            operation(Call::DeleteAll(vec![1, 2, 3]), 6, Return::Deleted(2), 7),
+        ]
+    };
+    assert!(check_store(&history(Some(20))).is_ok());
+    assert!(check_store(&history(None)).is_err());
+    let mut less = history(Some(20));
+    less[3].returned = Some((Return::Deleted(1), 7));
+    assert!(check_store(&less).is_err());
+}
+
+/// Keys are taken apart only where nothing is about both: each of these alone is possible.
+#[test]
+fn keys_that_belong_together_are_checked_together() {
+    let history = [
+        operation(Call::PutAll(vec![(1, 10), (2, 20)]), 0, Return::Done, 1),
+        operation(Call::PutAll(vec![(2, 21), (3, 30)]), 2, Return::Done, 3),
+        operation(Call::GetAll(vec![1, 3]), 0, Return::Found(vec![None, Some(30)]), 9),
+    ];
+    assert!(check_store(&history[..2]).is_ok());
+    assert!(check_store(&history).is_err());
+}
+
 /// Histories of a store that is correct are accepted; the same with one result exchanged are
 /// nearly always refused.
 #[test]
@@ -137,7 +167,7 @@ fn correct(rng: &mut Rng) -> Vec<Operation<Keys>> {
         let moment = called + 1 + rng.below(20);
         let returned = moment + 1 + rng.below(20);
         free[client] = returned + 1;
-        let key = rng.below(3) as u8;
+        let key = rng.below(3) as u32;
         let call = match rng.below(6) {
             0..=2 => Call::Get(key),
             3 => Call::Delete(key),
@@ -158,6 +188,7 @@ fn correct(rng: &mut Rng) -> Vec<Operation<Keys>> {
         let result = match &call {
             Call::Get(key) => found(state.get(key).copied()),
             Call::Swap(key, old, _) => Return::Swapped(state.get(key) == old.as_ref()),
+            Call::Delete(key) => Return::Deleted(state.contains_key(key).into()),
             _ => Return::Done,
         };
         state = Keys::step(&state, &call, Some(&result)).expect("it is what a correct store says");

@@ -9,7 +9,8 @@ mod sim;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use sim::plan::{Mutation, Settings};
+use sim::checker::record::Tally;
+use sim::plan::{Mutation, Settings, StorePlan};
 use sim::world::{Counts, World};
 
 /// What runs did, to tell that they did something.
@@ -32,6 +33,10 @@ struct Report {
     /// Turns of nodes that a pause kept active, and resumptions with an active node.
     rested: u64,
     resumed: u64,
+    /// What clients of the store did.
+    store: Tally,
+    /// Histories with so many unknown outcomes that the checker gave up.
+    undecided: u64,
 }
 
 impl Report {
@@ -49,11 +54,24 @@ impl Report {
         self.ineligible += other.ineligible;
         self.rested += other.rested;
         self.resumed += other.resumed;
+        self.store += other.store;
+        self.undecided += other.undecided;
     }
 }
 
 fn run(seed: u64, mutation: Option<Mutation>) -> Result<Report, String> {
     run_with(seed, Settings::of(seed, mutation))
+}
+
+/// A history with clients that use the store.
+fn run_store(seed: u64, mutation: Option<Mutation>) -> Result<Report, String> {
+    match run_with(seed, Settings::of_store(seed, mutation)) {
+        Err(text) if text.starts_with("undecided") => {
+            println!("seed {seed}: {}", text.lines().next().unwrap_or_default());
+            Ok(Report { undecided: 1, ..Report::default() })
+        }
+        outcome => outcome,
+    }
 }
 
 fn run_with(seed: u64, settings: Settings) -> Result<Report, String> {
@@ -79,6 +97,8 @@ fn run_with(seed: u64, settings: Settings) -> Result<Report, String> {
             ineligible: authority.ineligible.told,
             rested: authority.guarded.rested,
             resumed: authority.word.resumed,
+            undecided: 0,
+            store: world.clients.as_ref().map(|clients| clients.tally()).unwrap_or_default(),
         })
     }));
     outcome.unwrap_or_else(|cause| {
@@ -101,30 +121,7 @@ fn every_seed_keeps_every_invariant() {
     let mutation = std::env::var("SIM_MUTATION").ok().map(|name| {
         Mutation::named(&name).unwrap_or_else(|| panic!("SIM_MUTATION={name:?} is not known"))
     });
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let totals = std::thread::scope(|scope| {
-        let worker = |offset| {
-            let mut totals = Report::default();
-            for seed in (start + offset..start + count).step_by(threads as usize) {
-                let report = run(seed, mutation).unwrap_or_else(|violation| {
-                    eprintln!("seed {seed}: {violation}");
-                    eprintln!(
-                        "replay: SIM_START={seed} SIM_SEEDS=1 cargo test --test sim every_seed"
-                    );
-                    std::process::exit(101);
-                });
-                totals.add(&report);
-            }
-            totals
-        };
-        let workers: Vec<_> =
-            (0..threads).map(|offset| scope.spawn(move || worker(offset))).collect();
-        let mut totals = Report::default();
-        for worker in workers {
-            totals.add(&worker.join().expect("workers exit the process on failure"));
-        }
-        totals
-    });
+    let totals = run_all(start, count, "every_seed", |seed| run(seed, mutation));
     let Report { elections, acked, fetches, snapshots, messages, .. } = totals;
     let Report { activations, apart, scripts, unbounded, quick, ineligible, .. } = totals;
     let Report { rested, resumed, .. } = totals;
@@ -142,9 +139,76 @@ fn every_seed_keeps_every_invariant() {
     assert!(count < 100 || tried, "authority was tried too little");
 }
 
+/// The same for the store: what clients on all nodes were told is linearizable, every write that
+/// was acknowledged is there in the end, on every node, and every request was answered.
+/// `SIM_STORE_SEEDS=n` runs n seeds (default 500).
+#[test]
+fn every_history_of_the_store_is_linearizable() {
+    let (start, count) = (number("SIM_START", 0), number("SIM_STORE_SEEDS", 500));
+    let named = std::env::var("SIM_MUTATION").ok();
+    let mutation = named.and_then(|name| Mutation::named(&name)).filter(|m| m.is_of_store());
+    let totals = run_all(start, count, "every_history", |seed| run_store(seed, mutation));
+    let Report { elections, snapshots, messages, store, undecided, .. } = totals;
+    let Tally { writes, reads, unknown, nothing, stale } = store;
+    println!(
+        "{count} histories from {start}: {writes} writes, {reads} reads, {stale} stale reads, \
+         {unknown} of unknown outcome, {nothing} of none; {elections} elections, {snapshots} \
+         snapshots, {messages} messages; {undecided} not decided"
+    );
+    assert!(undecided <= count / 50, "too much was not decided");
+    let tried = writes > count * 30 && reads > count * 15 && unknown > count / 4 && stale > count;
+    let tried = tried && nothing > count && snapshots > count / 20 && elections >= count;
+    assert!(count < 100 || tried, "the store was tried too little");
+}
+
+/// Runs `count` seeds from `start` on all cores; ends the process at the first violation.
+fn run_all(
+    start: u64,
+    count: u64,
+    test: &str,
+    run: impl Fn(u64) -> Result<Report, String> + Sync,
+) -> Report {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let seeds = match test {
+        "every_seed" => "SIM_SEEDS",
+        _ => "SIM_STORE_SEEDS",
+    };
+    let worker = |offset| {
+        let mut totals = Report::default();
+        for seed in (start + offset..start + count).step_by(threads as usize) {
+            let report = run(seed).unwrap_or_else(|violation| {
+                eprintln!("seed {seed}: {violation}");
+                eprintln!("replay: SIM_START={seed} {seeds}=1 cargo test --test sim {test}");
+                std::process::exit(101);
+            });
+            totals.add(&report);
+        }
+        totals
+    };
+    std::thread::scope(|scope| {
+        let worker = &worker;
+        let workers: Vec<_> =
+            (0..threads).map(|offset| scope.spawn(move || worker(offset))).collect();
+        let mut totals = Report::default();
+        for worker in workers {
+            totals.add(&worker.join().expect("workers exit the process on failure"));
+        }
+        totals
+    })
+}
+
 /// The planted bug must be found within 400 seeds by the invariant it breaks; `besides` are others
 /// that it breaks as well, and nothing else may find it. Prints how many seeds it took.
 fn is_caught(mutation: Mutation, intended: &str, besides: &[&str]) {
+    is_caught_by(run, mutation, intended, besides);
+}
+
+fn is_caught_by(
+    run: impl Fn(u64, Option<Mutation>) -> Result<Report, String>,
+    mutation: Mutation,
+    intended: &str,
+    besides: &[&str],
+) {
     const ENOUGH: usize = 3;
     let mut found: Vec<(u64, String)> = Vec::new();
     let mut by_intended = false;
@@ -162,7 +226,10 @@ fn is_caught(mutation: Mutation, intended: &str, besides: &[&str]) {
     }
     assert!(by_intended, "{mutation:?} was not caught by {intended} in 400 seeds: {found:?}");
     println!("{mutation:?} needs {} seeds", found[0].0 + 1);
-    found.iter().for_each(|(seed, violation)| println!("  seed {seed}: {violation}"));
+    for (seed, violation) in &found {
+        // The rest of a history is long.
+        println!("  seed {seed}: {}", violation.lines().next().unwrap_or_default());
+    }
 }
 
 /// The log itself notices that synced bytes are gone, and refuses to start.
@@ -316,4 +383,48 @@ fn relying_on_a_pause_again_is_caught() {
 #[test]
 fn an_activation_that_expires_in_a_pause_is_caught() {
     is_caught(Mutation::ExpiresInPause, "paused_keeps_record", &["liveness"]);
+}
+
+#[test]
+fn a_stale_read_served_as_linearizable_is_caught() {
+    is_caught_by(run_store, Mutation::StaleRead, "linearizable", &[]);
+}
+
+#[test]
+fn a_retried_write_that_applies_twice_is_caught() {
+    is_caught_by(
+        run_store,
+        Mutation::RetryAppliesTwice,
+        "linearizable",
+        &["written_once", "read_at_revision"],
+    );
+}
+
+#[test]
+fn an_acknowledgement_of_a_write_before_its_commit_is_caught() {
+    is_caught_by(run_store, Mutation::WriteAckedEarly, "linearizable", &[]);
+}
+
+/// Also by itself: a row that is missing is older than what others were told.
+#[test]
+fn a_snapshot_that_misses_the_last_write_is_caught() {
+    is_caught_by(
+        run_store,
+        Mutation::SnapshotMissesRow,
+        "linearizable",
+        &["read_at_revision", "written_once"],
+    );
+}
+
+/// What looks into the nodes finds those as well, and sooner.
+#[test]
+fn rows_that_differ_are_caught() {
+    for mutation in [Mutation::RetryAppliesTwice, Mutation::SnapshotMissesRow] {
+        let looks = |seed, mutation| {
+            let settings = Settings::of_store(seed, mutation);
+            let store = settings.store.map(|plan| StorePlan { looks_into_nodes: true, ..plan });
+            run_with(seed, Settings { store, ..settings })
+        };
+        is_caught_by(looks, mutation, "rows_agree", &[]);
+    }
 }

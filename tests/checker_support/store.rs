@@ -1,11 +1,11 @@
 //! The store as the checker sees it: a few keys with values and the revisions of their writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Model, Operation, Violation, check};
 
 /// Keys and values are short names here; each write writes a value of its own.
-pub type Key = u8;
+pub type Key = u32;
 pub type Value = u64;
 
 /// What a client asks for.
@@ -20,6 +20,41 @@ pub enum Call {
     GetAll(Vec<Key>),
     /// Writes all of these at once.
     PutAll(Vec<(Key, Value)>),
+    /// Writes all of these at once, if all of those have these values.
+    SwapAll(Vec<(Key, Option<Value>)>, Vec<(Key, Value)>),
+    /// Removes all of these at once.
+    DeleteAll(Vec<Key>),
+}
+
+impl Call {
+    /// Whether it changes nothing.
+    pub fn is_read(&self) -> bool {
+        matches!(self, Call::Get(_) | Call::GetAll(_))
+    }
+
+    /// The keys that it is about.
+    pub fn keys(&self) -> Vec<Key> {
+        match self {
+            Call::Get(key) | Call::Put(key, _) | Call::Delete(key) | Call::Swap(key, ..) => {
+                vec![*key]
+            }
+            Call::GetAll(keys) | Call::DeleteAll(keys) => keys.clone(),
+            Call::PutAll(puts) => puts.iter().map(|(key, _)| *key).collect(),
+            Call::SwapAll(old, new) => {
+                let old = old.iter().map(|(key, _)| *key);
+                old.chain(new.iter().map(|(key, _)| *key)).collect()
+            }
+        }
+    }
+
+    /// What it writes, if it does.
+    pub fn writes(&self) -> Vec<(Key, Value)> {
+        match self {
+            Call::Put(key, value) | Call::Swap(key, _, value) => vec![(*key, *value)],
+            Call::PutAll(new) | Call::SwapAll(_, new) => new.clone(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// What it is told.
@@ -30,6 +65,8 @@ pub enum Return {
     Done,
     /// Of a swap: whether it took place.
     Swapped(bool),
+    /// Of a removal: how many were there.
+    Deleted(u64),
 }
 
 /// Any number of keys.
@@ -56,9 +93,10 @@ impl Model for Keys {
                 next.extend(puts.iter().copied());
                 Return::Done
             }
-            Call::Delete(key) => {
-                next.remove(key);
-                Return::Done
+            Call::Delete(key) => Return::Deleted(next.remove(key).map_or(0, |_| 1)),
+            Call::DeleteAll(keys) => {
+                let there = keys.iter().filter(|key| next.remove(key).is_some());
+                Return::Deleted(there.count() as u64)
             }
             Call::Swap(key, old, new) => {
                 let swaps = state.get(key) == old.as_ref();
@@ -67,23 +105,43 @@ impl Model for Keys {
                 }
                 Return::Swapped(swaps)
             }
+            Call::SwapAll(old, new) => {
+                let swaps = old.iter().all(|(key, old)| state.get(key) == old.as_ref());
+                if swaps {
+                    next.extend(new.iter().copied());
+                }
+                Return::Swapped(swaps)
+            }
         };
         result.is_none_or(|result| *result == is).then_some(next)
     }
+
+    /// Each value is written once.
+    fn shows(call: &Call, result: &Return) -> bool {
+        let Return::Found(found) = result else { return false };
+        call.writes().iter().any(|(_, value)| found.contains(&Some(*value)))
+    }
 }
 
-/// Checks a history: key by key where it asks for one at a time (linearizability is local), else as
-/// a whole.
+/// Checks a history: keys that no operation is about at once one after the other (linearizability
+/// is local).
 pub fn check_store(history: &[Operation<Keys>]) -> Result<(), Violation> {
-    let mut keys: BTreeMap<Key, Vec<Operation<Keys>>> = BTreeMap::new();
-    for operation in history {
-        let key = match &operation.call {
-            Call::Get(key) | Call::Put(key, _) | Call::Delete(key) | Call::Swap(key, ..) => *key,
-            Call::GetAll(_) | Call::PutAll(_) => return check(history),
-        };
-        keys.entry(key).or_default().push(operation.clone());
+    let mut parts: Vec<(BTreeSet<Key>, Vec<usize>)> = Vec::new();
+    for (at, operation) in history.iter().enumerate() {
+        let mut part = (BTreeSet::from_iter(operation.call.keys()), vec![at]);
+        let (with, others) = parts.into_iter().partition(|(keys, _)| !keys.is_disjoint(&part.0));
+        parts = others;
+        for (keys, operations) in with {
+            part.0.extend(keys);
+            part.1.extend(operations);
+        }
+        parts.push(part);
     }
-    keys.values().try_for_each(|history| check(history))
+    parts.into_iter().try_for_each(|(_, mut operations)| {
+        operations.sort_unstable();
+        let part: Vec<_> = operations.into_iter().map(|at| history[at].clone()).collect();
+        check(&part)
+    })
 }
 
 /// Whether everything that was acknowledged is in `now`, what is there when all is over: the value
@@ -93,8 +151,7 @@ pub fn check_final(
     now: &BTreeMap<Key, Value>,
     at: u64,
 ) -> Result<(), Violation> {
-    let keys: std::collections::BTreeSet<Key> = history.iter().flat_map(keys_of).collect();
-    let keys: Vec<Key> = keys.into_iter().collect();
+    let keys: BTreeSet<Key> = history.iter().flat_map(|operation| operation.call.keys()).collect();
     let mut all = history.to_vec();
     for key in keys {
         let found = Return::Found(vec![now.get(&key).copied()]);
@@ -102,12 +159,4 @@ pub fn check_final(
         all.push(Operation { client: usize::MAX, call: Call::Get(key), called: at, returned });
     }
     check_store(&all)
-}
-
-fn keys_of(operation: &Operation<Keys>) -> Vec<Key> {
-    match &operation.call {
-        Call::Get(key) | Call::Put(key, _) | Call::Delete(key) | Call::Swap(key, ..) => vec![*key],
-        Call::GetAll(keys) => keys.clone(),
-        Call::PutAll(puts) => puts.iter().map(|(key, _)| *key).collect(),
-    }
 }

@@ -9,12 +9,14 @@ use raftctl::core::authority::{Order, Report};
 use raftctl::core::command::{Body, Command, Release};
 use raftctl::core::message::Entry;
 use raftctl::core::role::EventName;
+use raftctl::core::state::Activation;
 use raftctl::core::{Instant, NodeId};
 use raftctl::node::event::{Answer, Consequence, Effect, Event, ReleaseOutcome, RequestId};
 
 use super::host::Host;
 use super::invariants::active_is_guarded::pause_of;
 use super::plan::Mutation;
+use super::recorder::AppliedCommand;
 use super::systemd::{Call, Cx, Grant, Hand, Out, Step, Systemd};
 use super::world::{Happening, World};
 
@@ -334,6 +336,12 @@ impl World {
         let timing = settings.timing(host.id);
         let Some(running) = &mut host.running else { return Ok(()) };
         let commands = std::mem::take(&mut running.node.machine_mut().commands);
+        if let Some(clients) = &mut self.clients {
+            for AppliedCommand { index, after, .. } in &commands {
+                let active = after.as_ref().filter(|record| record.is_active());
+                clients.activation(*index, active.map(Activation::token));
+            }
+        }
         let mut leases = Vec::new();
         let mut activating = false;
         for effect in effects {

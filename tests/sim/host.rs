@@ -1,16 +1,14 @@
 //! One simulated host: a disk that survives, and while the process runs a node, its log and the
 //! requests its disk thread has not carried out yet.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use raftctl::consensus::{Replica, ReplicaConfig};
 use raftctl::core::authority::Order;
 use raftctl::core::command::Release;
-use raftctl::core::kv::{Answered, Page, Query, Work};
-use raftctl::core::message::{Entry, HardState, Snapshot};
+use raftctl::core::message::{Entry, HardState};
 use raftctl::core::rng::Rng;
 use raftctl::core::secret::release_secret;
 use raftctl::core::{
@@ -19,110 +17,15 @@ use raftctl::core::{
 use raftctl::node::disk::{DiskRequest, DiskWorker};
 use raftctl::node::event::{Consequence, Effect, Event};
 use raftctl::node::machine::StateMachine;
-use raftctl::node::store::{Done, Installer, Store, StoreRequest, StoreStatus, StoreWorker};
+use raftctl::node::store::{Installer as _, StoreRequest};
 use raftctl::node::{Member, Node, NodeConfig, recover};
 use raftctl::storage::{Batch, LogError, LogOptions, LogStore, SegmentedLog, SimDisk};
 
 use super::clock::Clock;
 use super::plan::{Mutation, Settings};
-use super::recorder::{Lie, Planted, Recorder};
+use super::recorder::{Lie, Planted, Recorder, digest};
+use super::store::{Forgets, SimStore, StoreSide, Stored};
 use super::systemd::Systemd;
-
-/// The durable state machine: what redb holds in production. The memory of a store, shared by the
-/// host, which survives, and the process, which does not.
-#[derive(Clone, Default)]
-pub struct Stored {
-    pub bytes: Vec<u8>,
-    pub applied: (Index, Term),
-}
-
-/// The store of one process: durable at the end of a flush.
-pub struct SimStore {
-    durable: Arc<Mutex<Stored>>,
-    kept: Option<Stored>,
-    flushing: Option<Stored>,
-    applied: Index,
-    /// The whole state of the node's machine at each applied index that may be kept.
-    pub at: BTreeMap<Index, Vec<u8>>,
-}
-
-impl SimStore {
-    fn durable(&self) -> std::sync::MutexGuard<'_, Stored> {
-        self.durable.lock().expect("one thread")
-    }
-}
-
-impl Store for SimStore {
-    type Error = Infallible;
-
-    fn apply(&mut self, work: Work) -> Result<Vec<Answered>, Infallible> {
-        let applied = work.applied;
-        self.at = self.at.split_off(&applied.0);
-        let bytes = self.at.remove(&applied.0).expect("set before");
-        self.kept = Some(Stored { bytes, applied });
-        self.applied = applied.0;
-        Ok(Vec::new())
-    }
-
-    fn read(&mut self, _: &Query) -> Result<Page, Infallible> {
-        Ok(Page::default())
-    }
-
-    fn applied(&self) -> Index {
-        self.applied
-    }
-
-    fn begin_flush(&mut self, done: Done) -> Result<bool, Infallible> {
-        self.flushing = self.kept.take();
-        done();
-        Ok(self.flushing.is_some())
-    }
-
-    fn end_flush(&mut self) -> Result<Index, Infallible> {
-        if let Some(flushed) = self.flushing.take()
-            && flushed.applied.0 > self.durable().applied.0
-        {
-            *self.durable() = flushed;
-        }
-        Ok(self.durable().applied.0)
-    }
-
-    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Infallible> {
-        self.kept = None;
-        let (bytes, applied) = (snapshot.data.clone(), (snapshot.index, snapshot.term));
-        self.applied = applied.0;
-        *self.durable() = Stored { bytes, applied };
-        Ok(())
-    }
-
-    fn status(&self) -> StoreStatus {
-        StoreStatus::default()
-    }
-}
-
-/// The thread of the store, which the disk thread asks to install a snapshot.
-#[derive(Clone)]
-pub struct StoreSide(Arc<Mutex<(StoreWorker<SimStore>, Vec<Event>)>>);
-
-impl StoreSide {
-    fn new(store: SimStore) -> Self {
-        StoreSide(Arc::new(Mutex::new((StoreWorker::new(store), Vec::new()))))
-    }
-
-    pub fn lock(&self) -> std::sync::MutexGuard<'_, (StoreWorker<SimStore>, Vec<Event>)> {
-        self.0.lock().expect("one thread")
-    }
-}
-
-impl Installer for StoreSide {
-    type Error = Infallible;
-
-    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Infallible> {
-        let (worker, told) = &mut *self.lock();
-        told.extend(worker.install(snapshot)?);
-        Ok(())
-    }
-}
 
 /// The production log; with a planted bug it forgets to sync what it appends.
 pub struct SimLog {
@@ -287,6 +190,7 @@ impl Host {
         let planted = Planted {
             twice: settings.mutation == Some(Mutation::ApplyTwice) && self.id == NodeId(2),
             stale_snapshot: settings.mutation == Some(Mutation::SnapshotMissesLast),
+            stale_rows: settings.mutation == Some(Mutation::SnapshotMissesRow),
             lie: self.lie(settings),
         };
         let mut machine = Recorder::new(planted);
@@ -304,13 +208,8 @@ impl Host {
         // The host is asked BEFORE anything else happens.
         let word = (!self.fit).then_some(Event::Eligible { eligible: false });
         let log = SimLog { log, unsynced: settings.mutation == Some(Mutation::AppendUnsynced) };
-        let store = StoreSide::new(SimStore {
-            durable: self.stored.clone(),
-            kept: None,
-            flushing: None,
-            applied: applied.0,
-            at: BTreeMap::new(),
-        });
+        let clients = settings.mutation == Some(Mutation::RetryAppliesTwice);
+        let store = StoreSide::new(SimStore::new(self.stored.clone(), Forgets { clients }));
         self.running = Some(Running {
             node,
             worker: DiskWorker::new(log, store.clone()),
@@ -351,7 +250,9 @@ impl Host {
 
     /// The identity of a process as the log knows it.
     pub fn invocation(process: u64) -> [u8; 16] {
-        let mut invocation = [(process >> 32) as u8; 16];
+        // Both halves are like no other's: some things go by a part of it.
+        let mut invocation = [0; 16];
+        invocation[..8].copy_from_slice(&digest(0, &process.to_be_bytes()).to_be_bytes());
         invocation[8..].copy_from_slice(&process.to_be_bytes());
         invocation
     }
@@ -439,12 +340,18 @@ impl Host {
         let Some(running) = &mut self.running else { return false };
         let (worker, _) = &mut *running.store.lock();
         if let StoreRequest::Apply(work) = &request {
-            let bytes = running.node.machine().save();
+            let bytes = running.node.machine().save_without_rows();
             worker.store_mut().at.insert(work.applied.0, bytes);
         }
         let idle = !worker.has_work();
         worker.push(request);
         idle
+    }
+
+    /// The rows of the store where they have changed since somebody looked last.
+    pub fn fresh_rows(&mut self) -> Vec<(Index, u64)> {
+        let Some(running) = &mut self.running else { return Vec::new() };
+        std::mem::take(&mut running.store.lock().0.store_mut().fresh)
     }
 
     /// Lets the thread of the store carry out one request; what it says, and whether more wait.

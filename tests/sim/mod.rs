@@ -6,6 +6,9 @@
 //! The invariants are files in `invariants/`; the oracle asks them after every turn of a node.
 
 pub mod authority;
+#[path = "../checker_support/mod.rs"]
+pub mod checker;
+pub mod clients;
 pub mod clock;
 pub mod faults;
 pub mod host;
@@ -15,5 +18,6 @@ pub mod oracle;
 mod pauses;
 pub mod plan;
 pub mod recorder;
+pub mod store;
 pub mod systemd;
 pub mod world;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use raftctl::consensus::RaftRole;
-use raftctl::core::{Instant, NodeId, Term};
+use raftctl::core::{Index, Instant, NodeId, Term};
 use raftctl::node::event::Effect;
 
 use super::host::Host;
@@ -22,6 +22,7 @@ use super::invariants::promote_only_own_term::PromoteOnlyOwnTerm;
 use super::invariants::release_names_dead_invocation::ReleaseNamesDeadInvocation;
 use super::invariants::released_only_after_stopped::ReleasedOnlyAfterStopped;
 use super::invariants::resume_needs_word::ResumeNeedsWord;
+use super::invariants::rows_agree::RowsAgree;
 use super::invariants::safety_without_vote_lease::SafetyWithoutVoteLease;
 use super::invariants::script_order::ScriptOrder;
 use super::invariants::state_machine_safety::StateMachineSafety;
@@ -36,6 +37,10 @@ pub struct Oracle {
     pub state_machine_safety: StateMachineSafety,
     pub acked_write_durable: AckedWriteDurable,
     pub durable_promises: DurablePromises,
+    /// Where the store is used, and no bug is planted that clients must notice.
+    pub rows_agree: Option<RowsAgree>,
+    /// The last index that anybody has applied.
+    pub newest: Index,
     alone: bool,
     led: BTreeMap<NodeId, Term>,
     /// Elections seen, to tell a run in which nothing happened.
@@ -68,7 +73,9 @@ impl Oracle {
         let without_vote_lease = SafetyWithoutVoteLease::new(settings.vote_lease);
         let script_order = ScriptOrder::new(settings.nodes == 1);
         let authority = Authority { without_vote_lease, script_order, ..Authority::default() };
-        Oracle { alone: settings.nodes == 1, authority, ..Oracle::default() }
+        let looks = settings.store.is_some_and(|plan| plan.looks_into_nodes);
+        let rows_agree = looks.then(RowsAgree::default);
+        Oracle { alone: settings.nodes == 1, rows_agree, authority, ..Oracle::default() }
     }
 
     /// The log begins anew, from a backup; what hosts do goes on.
@@ -106,6 +113,7 @@ impl Oracle {
                 self.log_matching.appends(id, before, &persist.entries)?;
             }
         }
+        self.newest = self.newest.max(running.node.applied().0);
         let machine = running.node.machine_mut();
         if let Some((index, chain)) = machine.restored.take() {
             self.state_machine_safety.restores(id, index, chain)?;
@@ -113,6 +121,11 @@ impl Oracle {
         for entry in std::mem::take(&mut machine.fresh) {
             self.leader_completeness.committed(entry.index, entry.term);
             self.state_machine_safety.applies(id, &entry)?;
+        }
+        for (index, digest) in std::mem::take(&mut machine.fresh_rows) {
+            if let Some(rows_agree) = &mut self.rows_agree {
+                rows_agree.applied(id, index, digest)?;
+            }
         }
         let replica = running.node.replica();
         let position = replica.position();

@@ -60,11 +60,19 @@ pub enum Mutation {
     PausedAgain,
     /// Activations begin and expire although the cluster is paused.
     ExpiresInPause,
+    /// A read that should be linearizable is answered from what the node happens to have.
+    StaleRead,
+    /// A write that was sent again is applied again.
+    RetryAppliesTwice,
+    /// A write of the store is acknowledged when the leader has only appended it.
+    WriteAckedEarly,
+    /// A snapshot lacks the last write of the store that it claims to contain.
+    SnapshotMissesRow,
 }
 
 impl Mutation {
     /// Every planted bug, by the name that `SIM_MUTATION` and the scripts use.
-    pub const ALL: [(&str, Mutation); 24] = [
+    pub const ALL: [(&str, Mutation); 28] = [
         ("skip_fsync", Mutation::SkipFsync),
         ("append_unsynced", Mutation::AppendUnsynced),
         ("vote_twice", Mutation::VoteTwice),
@@ -89,6 +97,10 @@ impl Mutation {
         ("resume_without_word", Mutation::ResumeWithoutWord),
         ("paused_again", Mutation::PausedAgain),
         ("expires_in_pause", Mutation::ExpiresInPause),
+        ("stale_read", Mutation::StaleRead),
+        ("retry_applies_twice", Mutation::RetryAppliesTwice),
+        ("write_acked_early", Mutation::WriteAckedEarly),
+        ("snapshot_misses_row", Mutation::SnapshotMissesRow),
     ];
 
     /// The planted bug of that name.
@@ -98,7 +110,13 @@ impl Mutation {
 
     /// Whether it can only show where hosts have something to start and stop.
     fn is_of_authority(self) -> bool {
-        Mutation::ALL.iter().skip(10).any(|(_, mutation)| *mutation == self)
+        let named = Mutation::ALL.iter().position(|(_, mutation)| *mutation == self);
+        named.is_some_and(|at| (10..24).contains(&at))
+    }
+
+    /// Whether it can only show where clients use the store.
+    pub fn is_of_store(self) -> bool {
+        Mutation::ALL.iter().skip(24).any(|(_, mutation)| *mutation == self)
     }
 }
 
@@ -268,6 +286,23 @@ impl AuthorityPlan {
     }
 }
 
+/// Who uses the store, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct StorePlan {
+    pub clients: usize,
+    /// Mean pause of a client between two requests.
+    pub pause: Duration,
+    /// Groups of keys.
+    pub groups: u32,
+    /// Whether requests are about several keys at once: such a history is checked as a whole.
+    pub several: bool,
+    /// Requests of all of them: a history that is checked as a whole must be short.
+    pub most: u64,
+    /// Whether rows are compared as well. They are not where a planted bug has to be found by
+    /// those who ask.
+    pub looks_into_nodes: bool,
+}
+
 /// Everything that is fixed for one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -296,6 +331,8 @@ pub struct Settings {
     pub propose_every: Duration,
     /// Whether hosts have something to start and stop; otherwise only what the log says is tried.
     pub authority: Option<AuthorityPlan>,
+    /// Whether clients use the store.
+    pub store: Option<StorePlan>,
     pub mutation: Option<Mutation>,
 }
 
@@ -359,6 +396,7 @@ impl Settings {
             crash_after_vote_ppm: 100_000,
             propose_every: Duration::from_millis([5, 20, 60][rng.below(3) as usize]),
             authority: None,
+            store: None,
             mutation,
         };
         match mutation {
@@ -369,6 +407,50 @@ impl Settings {
             None if seed % 4 >= 2 => settings.with_authority(&mut rng),
             _ => settings,
         }
+    }
+
+    /// The settings of a seed in which clients use the store; one in twenty with hosts that
+    /// have something to start and stop, because those take long.
+    pub fn of_store(seed: u64, mutation: Option<Mutation>) -> Settings {
+        let kind = if seed % 20 == 4 && mutation.is_none() { 2 } else { 0 };
+        let settings = Settings::of(seed * 4 + kind + seed % 2, None);
+        let mut rng = Rng::new(seed ^ 0x0051_07e5);
+        let several = seed % 3 == 2;
+        let pause = if several { 60 } else { [10, 20, 50][rng.below(3) as usize] };
+        let plan = StorePlan {
+            clients: 3 + rng.below(5) as usize,
+            pause: Duration::from_millis(pause),
+            groups: 1 + rng.below(2) as u32,
+            several,
+            most: if several { 100 } else { 400 },
+            looks_into_nodes: mutation.is_none(),
+        };
+        let nodes = if mutation.is_some() { settings.nodes.max(3) } else { settings.nodes };
+        let authority = settings.authority.map(|plan| AuthorityPlan { restore: false, ..plan });
+        let propose_every = Duration::from_millis(100);
+        let store = Some(plan);
+        let settings = Settings { nodes, propose_every, authority, store, mutation, ..settings };
+        match mutation {
+            Some(mutation) => settings.planted_in_store(mutation),
+            None => settings,
+        }
+    }
+
+    /// What a planted bug of the store needs to show.
+    fn planted_in_store(self, mutation: Mutation) -> Settings {
+        let Some(mut plan) = self.store else { return self };
+        let ms = Duration::from_millis;
+        let mut settings = self;
+        plan.pause = ms(5);
+        match mutation {
+            Mutation::SnapshotMissesRow => {
+                settings.log_keep_entries = 4;
+                plan.most = 1_500;
+            }
+            Mutation::RetryAppliesTwice => settings.weather.loss_ppm = 150_000,
+            _ => {}
+        }
+        Settings { store: Some(plan), ..settings }
     }
 
     /// Fewer writes, a network in which leaders last long enough to become active, and longer.

@@ -10,6 +10,8 @@ use raftctl::core::state::{Activation, Applied, ClusterState};
 use raftctl::core::{Index, NodeId, Term};
 use raftctl::node::machine::{ClusterMachine, StateMachine};
 
+use super::store::Rows;
+
 /// First byte of a workload entry: a field number that prost would refuse.
 pub const WORKLOAD: u8 = 0xff;
 
@@ -45,6 +47,8 @@ pub struct Planted {
     pub twice: bool,
     /// Snapshots are taken before the last entry takes effect.
     pub stale_snapshot: bool,
+    /// Snapshots are taken before the last write of the store takes effect in the rows.
+    pub stale_rows: bool,
     /// What the node is told about the activation in force, which is not true.
     pub lie: Option<Lie>,
 }
@@ -98,12 +102,18 @@ pub fn with_generation(saved: &[u8], generation: u32) -> Vec<u8> {
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     inner: ClusterMachine,
+    /// What the entries make of the store, whatever the store makes of them.
+    pub rows: Rows,
     chain: u64,
     planted: Planted,
     /// The state before the last entry; only for the planted bug.
     before: Vec<u8>,
+    /// The rows before the last write; only for the planted bug.
+    rows_before: Rows,
     /// Applied since the oracle looked last.
     pub fresh: Vec<AppliedEntry>,
+    /// Writes of the store among them, with the digest of the rows after each.
+    pub fresh_rows: Vec<(Index, u64)>,
     /// Commands among them that changed the state.
     pub commands: Vec<AppliedCommand>,
     /// Snapshot restored since the oracle looked last: its index and digest.
@@ -113,6 +123,37 @@ pub struct Recorder {
     shown: Option<ClusterState>,
     /// How often the node was shown something; only for a lie.
     looks: u64,
+}
+
+fn joined(chain: u64, rows: &[u8], cluster: &[u8]) -> Vec<u8> {
+    let length = (rows.len() as u64).to_be_bytes();
+    [&chain.to_be_bytes()[..], &length, rows, cluster].concat()
+}
+
+/// What was saved, with these rows.
+pub fn with_rows(bytes: &[u8], rows: &Rows) -> Vec<u8> {
+    let Saved { chain, cluster, .. } = saved(bytes);
+    joined(chain, &rows.to_bytes(), cluster)
+}
+
+/// The parts of what `save` gave.
+struct Saved<'a> {
+    chain: u64,
+    rows: &'a [u8],
+    cluster: &'a [u8],
+}
+
+fn saved(bytes: &[u8]) -> Saved<'_> {
+    let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().expect("8 bytes"));
+    let (chain, rest) = bytes.split_at(8);
+    let (length, rest) = rest.split_at(8);
+    let (rows, cluster) = rest.split_at(number(length) as usize);
+    Saved { chain: number(chain), rows, cluster }
+}
+
+/// The rows in what `save` gave.
+pub fn rows_of(bytes: &[u8]) -> Rows {
+    Rows::from_bytes(saved(bytes).rows)
 }
 
 /// FNV-1a: enough to tell payloads apart.
@@ -128,9 +169,16 @@ impl Recorder {
 
     /// What a durable store would hold.
     pub fn save(&self) -> Vec<u8> {
-        let mut bytes = self.chain.to_be_bytes().to_vec();
-        bytes.extend(self.inner.to_bytes());
-        bytes
+        self.save_with(&self.rows)
+    }
+
+    fn save_with(&self, rows: &Rows) -> Vec<u8> {
+        joined(self.chain, &rows.to_bytes(), &self.inner.to_bytes())
+    }
+
+    /// The same without rows, see [`with_rows`].
+    pub fn save_without_rows(&self) -> Vec<u8> {
+        joined(self.chain, &[], &self.inner.to_bytes())
     }
 
     /// The state as it is, whatever the node is told.
@@ -183,6 +231,13 @@ impl Recorder {
     ) -> Result<Option<KvCommand>, UnreadableCommand> {
         let command = Command::from_bytes(data)?;
         if let Some(Body::Kv(command)) = command.body {
+            if self.planted.stale_rows {
+                self.rows_before = self.rows.clone();
+            }
+            let active = self.truth().activation().filter(|record| record.is_active());
+            let token = active.map(Activation::token);
+            self.rows.apply(index, token, &command);
+            self.fresh_rows.push((index, self.rows.digest()));
             return Ok(Some(command));
         }
         let before = self.inner.0.clone();
@@ -247,14 +302,19 @@ impl StateMachine for Recorder {
         if self.planted.stale_snapshot && !self.before.is_empty() {
             return self.before.clone();
         }
+        if self.planted.stale_rows {
+            return self.save_with(&self.rows_before);
+        }
         self.save()
     }
 
     fn restore(&mut self, index: Index, data: &[u8]) -> Result<(), UnreadableCommand> {
-        let (chain, rest) = data.split_at(8);
-        self.chain = u64::from_be_bytes(chain.try_into().expect("8 bytes"));
+        let Saved { chain, rows, cluster } = saved(data);
+        self.chain = chain;
+        self.rows = Rows::from_bytes(rows);
+        self.rows_before = self.rows.clone();
         self.restored = Some((index, self.chain));
-        self.inner.restore(index, rest)?;
+        self.inner.restore(index, cluster)?;
         self.tell_lies(self.term);
         Ok(())
     }

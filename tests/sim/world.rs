@@ -9,11 +9,13 @@ use raftctl::core::{Instant, NodeId};
 use raftctl::node::disk::DiskRequest;
 use raftctl::node::event::{Answer, Effect, Event, RequestId};
 
-use super::host::{Host, Stalled, Stored, name_of};
+use super::clients::Clients;
+use super::host::{Host, Stalled, name_of};
 use super::network::{Network, Weather};
 use super::oracle::Oracle;
 use super::plan::{Mutation, Settings};
 use super::recorder::{WORKLOAD, digest};
+use super::store::Stored;
 use super::systemd::{Out, Step};
 
 /// Something that will happen. Those that concern one run of a process name it, those of a host the
@@ -50,6 +52,13 @@ pub(super) enum Happening {
     Crash(NodeId),
     Fault,
     Propose,
+    /// A broken connection is made again, if it can be.
+    Redial {
+        node: NodeId,
+        peer: NodeId,
+    },
+    /// A client of the store goes on.
+    Client(usize),
     /// Something in the service manager, unless the power was cut since.
     Pid1 {
         host: usize,
@@ -123,6 +132,8 @@ pub struct World {
     pub told: Vec<Told>,
     pub counts: Counts,
     pub answers: BTreeMap<RequestId, Answer>,
+    /// Who uses the store, if somebody does.
+    pub clients: Option<Clients>,
     pub(super) rng: Rng,
     queue: BTreeMap<(Instant, u64), Happening>,
     sequence: u64,
@@ -163,6 +174,7 @@ impl World {
             told: Vec::new(),
             counts: Counts::default(),
             answers: BTreeMap::new(),
+            clients: settings.store.map(|plan| Clients::new(seed, plan)),
             rng,
             queue: BTreeMap::new(),
             sequence: 0,
@@ -305,6 +317,10 @@ impl World {
         self.after(lost, Happening::Deliver { to: node, process, event: Event::Lost { peer } });
         let event = Event::Silent { peer };
         self.after(silent, Happening::Deliver { to: node, process, event });
+        if self.settings.store.is_some() {
+            // Nothing about the store reaches a peer without a connection.
+            self.after(silent + Duration::from_millis(20), Happening::Redial { node, peer });
+        }
     }
 
     pub fn crash(&mut self, id: NodeId, power_cut: bool) {
@@ -319,6 +335,9 @@ impl World {
     pub(super) fn end_process(&mut self, host: usize, power_cut: bool) {
         let half = self.rng.below(2) == 0;
         let gone = self.process_at(host);
+        if let Some(process) = gone {
+            self.clients_lose(process);
+        }
         self.trace(host, || format!("process ends, power cut {power_cut}"));
         self.hosts[host].crash(power_cut, half);
         if !power_cut && !self.hosts[host].abandoned {
@@ -408,6 +427,10 @@ impl World {
             self.now = at;
             self.happen(happening)?;
             self.pid1_outs()?;
+            let clients = self.clients.as_mut();
+            if let Some(violation) = clients.and_then(|clients| clients.violation.take()) {
+                return Err(violation);
+            }
         }
         self.now = until;
         Ok(())
@@ -431,6 +454,8 @@ impl World {
             }
             Happening::Start(id) => return self.start(id),
             Happening::Crash(id) => self.crash_for_a_while(id),
+            Happening::Redial { node, peer } => self.connect(node, peer),
+            Happening::Client(client) => self.client_asks(client),
             Happening::Fault => return self.fault(),
             Happening::Propose => {
                 self.propose();
@@ -550,6 +575,8 @@ impl World {
     /// Takes what is at hand.
     fn drain(&mut self, at: usize) -> Vec<Effect> {
         let ack_early = self.settings.mutation == Some(Mutation::AckBeforeCommit);
+        let write_early = self.settings.mutation == Some(Mutation::WriteAckedEarly);
+        let mut taken = Vec::new();
         let unheard = self.settings.mutation == Some(Mutation::IneligibleActivates);
         let reading = self.hosts[at].reading(self.now);
         let mut effects = Vec::new();
@@ -563,6 +590,12 @@ impl World {
                 Event::Propose { request, .. } if ack_early => Some(*request),
                 _ => None,
             };
+            if let Event::KvWrite { request, .. } = &event
+                && write_early
+                && running.node.replica().position().role == raftctl::consensus::RaftRole::Leader
+            {
+                taken.push(*request);
+            }
             if let Event::Eligible { eligible } = event {
                 running.told_unfit = !eligible;
                 if unheard {
@@ -575,6 +608,7 @@ impl World {
             }
         }
         self.acknowledge_early(&early, &effects);
+        taken.into_iter().for_each(|request| self.acknowledge_write(request));
         effects
     }
 
@@ -632,6 +666,7 @@ impl World {
         match effect {
             Effect::Send(_) if self.hosts[at].abandoned => {}
             Effect::Send(message) => self.send(id, message),
+            Effect::KvSend { .. } if self.hosts[at].abandoned => {}
             Effect::KvSend { to, frame } => {
                 for delay in self.network.route(&mut self.rng, id, to) {
                     let event = Event::KvFrame { from: id, frame: frame.clone() };
@@ -664,6 +699,10 @@ impl World {
                         Answer::Refused { .. } => self.oracle.acked_write_durable.refused(*payload),
                         _ => {}
                     }
+                }
+                if matches!(answer, Answer::Written(_) | Answer::Read(_)) {
+                    self.trace(at, || format!("answers {request:?}: {answer:?}"));
+                    self.client_hears(request, &answer);
                 }
                 self.release_answered(id, request, &answer);
                 self.answers.insert(request, answer);
@@ -750,6 +789,16 @@ impl World {
         }
     }
 
+    fn look_at_rows(&mut self, at: usize) -> Result<(), String> {
+        let id = self.hosts[at].id;
+        for (index, digest) in self.hosts[at].fresh_rows() {
+            if let Some(rows_agree) = &self.oracle.rows_agree {
+                rows_agree.has(id, index, digest)?;
+            }
+        }
+        Ok(())
+    }
+
     fn store_goes_on(&mut self, at: usize, process: u64) {
         let time = self.within(Duration::from_micros(20));
         self.after(Duration::from_micros(20) + time, Happening::StoreDone { host: at, process });
@@ -761,6 +810,7 @@ impl World {
         }
         let id = self.hosts[at].id;
         let (events, more) = self.hosts[at].store_step()?;
+        self.look_at_rows(at)?;
         for event in events {
             self.deliver(id, Some(process), event);
         }
@@ -783,7 +833,9 @@ impl World {
             return Ok(());
         }
         let id = self.hosts[at].id;
-        if let Some(event) = self.hosts[at].disk_step()? {
+        let done = self.hosts[at].disk_step()?;
+        self.look_at_rows(at)?;
+        if let Some(event) = done {
             if let Event::Persisted { number } = event
                 && !self.hosts[at].abandoned
             {
@@ -913,6 +965,7 @@ impl World {
         }
         self.after(Duration::from_millis(300), Happening::Fault);
         self.after(Duration::from_millis(50), Happening::Propose);
+        self.clients_begin();
         if self.settings.authority.is_some_and(|plan| plan.restore) {
             let backup = Duration::from_millis(500) + self.millis(3_000);
             let restore = backup + Duration::from_millis(1_000) + self.millis(7_000);
@@ -987,6 +1040,7 @@ impl World {
             }
             self.run_until(self.now + Duration::from_millis(50))?;
         }
-        self.oracle.acked_write_durable.check(&self.oracle.state_machine_safety)
+        self.oracle.acked_write_durable.check(&self.oracle.state_machine_safety)?;
+        self.clients_end()
     }
 }

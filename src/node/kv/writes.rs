@@ -77,8 +77,8 @@ impl Writes {
         (asked, deadline): (Instant, Instant),
     ) -> Result<(), KvError> {
         let full = self.bytes >= limits::KV_WRITES_UNDER_WAY_BYTES;
-        // A slot is taken only if it is used.
-        let Some(slot) = (if full { None } else { self.free.pop() }) else {
+        let slot = if full { None } else { self.free.pop() };
+        let Some(slot) = slot else {
             return Err(KvError::Busy { most: limits::KV_WRITES_UNDER_WAY });
         };
         let sequence = &mut self.sequences[usize::from(slot)];

@@ -227,6 +227,26 @@ fn at_its_deadline_a_write_is_unknown_if_it_was_sent_and_else_not_done() {
     assert_eq!(fixture.node.kv_under_way(), (0, 0));
 }
 
+/// A write that is refused because others hold too many bytes takes no place away.
+#[test]
+fn what_is_refused_for_its_bytes_takes_no_place() {
+    let mut alone = Fixture::new(2, 3);
+    let large = "v".repeat(limits::KV_VALUE_MAX_BYTES);
+    let fit = (limits::KV_WRITES_UNDER_WAY_BYTES / limits::KV_VALUE_MAX_BYTES) as u64;
+    let last = fit + limits::KV_WRITES_UNDER_WAY as u64 + 1;
+    let mut refused = 0;
+    for number in 1..=last {
+        let effects = alone.turn([write(number, alone.now, &large)]);
+        let answer = answer(&effects, number);
+        refused += u64::from(matches!(answer, Some(Answer::Written(Err(KvError::Busy { .. })))));
+    }
+    assert!(refused > limits::KV_WRITES_UNDER_WAY as u64 - fit, "{refused} of {last}");
+    alone.now += WITHIN;
+    alone.turn([]);
+    let effects = alone.turn([write(last + 1, alone.now, "a")]);
+    assert_eq!(answer(&effects, last + 1), None, "it is taken");
+}
+
 #[test]
 fn a_follower_reads_what_the_leader_confirms_and_believes_no_other_answer() {
     let mut fixture = follower();

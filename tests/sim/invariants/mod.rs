@@ -15,6 +15,7 @@ pub mod promote_only_own_term;
 pub mod release_names_dead_invocation;
 pub mod released_only_after_stopped;
 pub mod resume_needs_word;
+pub mod rows_agree;
 pub mod safety_without_vote_lease;
 pub mod script_order;
 pub mod state_machine_safety;
