@@ -9,6 +9,7 @@ mod bus;
 mod client;
 mod host;
 mod kv;
+mod snapshot;
 mod standing;
 mod succession;
 
@@ -16,6 +17,7 @@ pub use bus::*;
 pub use client::*;
 pub use host::*;
 pub use kv::*;
+pub use snapshot::*;
 pub use standing::*;
 pub use succession::*;
 
@@ -192,16 +194,8 @@ pub const STATE_CACHE_BYTES: usize = 1 << 20;
 /// Beyond it: opened unexamined; damage is then found by whoever reads the damaged page.
 pub const STATE_EXAMINED_MAX_BYTES: u64 = 64 << 20;
 
-/// Applied entries kept in the log below the durable applied index, for followers that lag.
-/// Beyond it: whole segments are recycled and such a follower gets a snapshot.
-pub const LOG_KEEP_ENTRIES: u64 = 65_536;
-
 /// Entries kept by the state machine between durable commits: time bound.
 pub const STATE_FLUSH_INTERVAL: Duration = Duration::from_millis(1500);
-
-/// Largest snapshot that travels inside one message, in bytes. The replicated state of membership
-/// and activation is far below it. At the limit: building the snapshot is an internal error.
-pub const SNAPSHOT_MAX_BYTES: usize = 4 << 20;
 
 /// Linearizable reads waiting for confirmation. At the limit: a new read is refused.
 pub const PENDING_READS_MAX: usize = 4096;
@@ -363,7 +357,6 @@ pub const MANAGER_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 const _: () = {
     assert!(APPEND_MAX_BYTES as usize + ENTRY_MAX_BYTES + 4096 <= FRAME_PAYLOAD_MAX_BYTES);
-    assert!(SNAPSHOT_MAX_BYTES + 4096 <= FRAME_PAYLOAD_MAX_BYTES);
     assert!(PEER_QUEUE_BYTES >= 2 * FRAME_PAYLOAD_MAX_BYTES);
     assert!(ENTRY_MAX_BYTES as u64 * 2 <= LOG_SEGMENT_BYTES);
     // A record's offset in its segment fits 32 bits.

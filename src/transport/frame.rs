@@ -45,6 +45,12 @@ pub enum FrameType {
     Announced = 9,
     /// Whether the sender may be active, and how much it is preferred.
     Standing = 10,
+    /// A snapshot is offered.
+    SnapshotOffer = 12,
+    /// Some of its rows.
+    SnapshotPiece = 13,
+    /// What the receiver has of it.
+    SnapshotReport = 14,
 }
 
 impl FrameType {
@@ -60,6 +66,9 @@ impl FrameType {
             8 => FrameType::Announce,
             9 => FrameType::Announced,
             10 => FrameType::Standing,
+            12 => FrameType::SnapshotOffer,
+            13 => FrameType::SnapshotPiece,
+            14 => FrameType::SnapshotReport,
             _ => return None,
         })
     }
@@ -103,7 +112,7 @@ pub enum FrameError {
         found: u8,
     },
     /// A payload that this version does not know.
-    #[error("frame type {found}, expected 1 to 10")]
+    #[error("frame type {found}, expected 1 to 14")]
     Type {
         /// What the header claims.
         found: u8,

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::frame::{self, FrameType, HEADER_BYTES};
+use super::snapshot::{PROTOCOL_SNAPSHOT, SnapshotFrame};
 use super::wire::{Standing, StatusReply, StatusRequest};
 use crate::core::command::Release;
 use crate::core::message::Message;
@@ -25,15 +26,25 @@ pub(super) enum Outgoing {
     StatusRequest(StatusRequest),
     StatusReply(StatusReply),
     Release(Release),
+    Snapshot(SnapshotFrame),
 }
 
 impl Outgoing {
+    /// The lowest protocol version whose speakers take it.
+    fn protocol(&self) -> u32 {
+        match self {
+            Outgoing::Snapshot(_) => PROTOCOL_SNAPSHOT,
+            _ => 0,
+        }
+    }
+
     fn payload_bytes(&self) -> usize {
         match self {
             Outgoing::Message(message) => message.size_bytes(),
             Outgoing::StatusRequest(request) => request.encoded_len(),
             Outgoing::StatusReply(reply) => reply.encoded_len(),
             Outgoing::Release(release) => release.encoded_len(),
+            Outgoing::Snapshot(frame) => frame.payload_bytes(),
         }
     }
 
@@ -45,6 +56,7 @@ impl Outgoing {
             }
             Outgoing::StatusReply(reply) => frame::encode_into(out, FrameType::StatusReply, reply),
             Outgoing::Release(release) => frame::encode_into(out, FrameType::Release, release),
+            Outgoing::Snapshot(frame) => frame.encode_into(out),
         }
     }
 }
@@ -59,6 +71,8 @@ pub(super) enum Pushed {
     Unreachable,
     /// Dropped: the receiver would refuse it.
     TooLarge,
+    /// Dropped: the receiver's version does not know it.
+    TooNew,
 }
 
 /// What the dialer is asked to do; taken all at once.
@@ -88,6 +102,8 @@ struct Inner {
     bytes: usize,
     open: bool,
     signals: Signals,
+    /// Protocol version of the newest connection.
+    protocol: u32,
     /// Whether the present connection takes a standing.
     takes_standing: bool,
     /// The standing that waits to be said.
@@ -111,6 +127,9 @@ impl Lane {
         if !inner.open {
             return Pushed::Unreachable;
         }
+        if item.protocol() > inner.protocol {
+            return if inner.protocol == 0 { Pushed::Unreachable } else { Pushed::TooNew };
+        }
         let full_bytes = inner.bytes + bytes > limits::PEER_QUEUE_BYTES;
         if full_bytes || inner.queue.len() >= limits::PEER_QUEUE_MESSAGES {
             return Pushed::Full;
@@ -120,6 +139,11 @@ impl Lane {
         drop(inner);
         self.changed.notify_one();
         Pushed::Queued
+    }
+
+    /// A new connection stands, whose speakers have agreed on this protocol version.
+    pub(super) fn speaks(&self, protocol: u32) {
+        self.lock().protocol = protocol;
     }
 
     /// A new connection stands; whether it takes a standing, and which there is to say.

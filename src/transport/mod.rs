@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`frame`], [`wire`] | bytes; pure |
 //! | [`handshake`] | who may speak with whom; pure |
+//! | [`snapshot`] | the rows of a snapshot as payloads; pure |
 //! | `announce` | releases said by somebody who is no peer: what is taken, and how many; pure |
 //! | `link`, `complaints` | what is news to the driver, what is news to the log; pure |
 //! | `lane` | the queue of one outgoing connection |
@@ -37,6 +38,7 @@ mod lane;
 mod link;
 mod reach;
 mod shared;
+pub mod snapshot;
 mod stream;
 mod tell;
 pub mod wire;
@@ -57,6 +59,7 @@ use crate::limits;
 use dial::Dialer;
 use lane::{Outgoing, Pushed};
 use shared::Shared;
+use snapshot::SnapshotFrame;
 use wire::{ConnectionKind, Standing, StatusReply, StatusRequest};
 
 /// Who this node is, as it tells its peers.
@@ -174,6 +177,15 @@ pub enum PeerEvent {
         eligible: bool,
         /// How much it should be preferred.
         priority: u32,
+        /// As for a message.
+        credit: Credit,
+    },
+    /// `from` offers a snapshot, sends rows of one, or reports what it has of ours.
+    Snapshot {
+        /// The peer.
+        from: NodeId,
+        /// What it says; within its bounds.
+        frame: SnapshotFrame,
         /// As for a message.
         credit: Credit,
     },
@@ -329,6 +341,12 @@ impl TransportHandle {
         assert_eq!(release.node, self.shared.identity.id.0, "a node releases in its own name");
         let item = Outgoing::Release(release);
         self.shared.push(to, ConnectionKind::Control, item) == Pushed::Queued
+    }
+
+    /// Sends something about a snapshot to `to`. It may be dropped; a sender asks again.
+    pub fn send_snapshot(&self, to: NodeId, frame: SnapshotFrame) {
+        let kind = frame.connection();
+        self.shared.push(to, kind, Outgoing::Snapshot(frame));
     }
 
     /// From now on every peer is told this, now and whenever a connection is made. Never dropped;
