@@ -30,12 +30,12 @@ use crate::dbus::{peer, private};
 use crate::events::{self, Scripts};
 use crate::exit::Exit;
 use crate::limits;
-use crate::node::disk::DiskWorker;
 use crate::node::driver::{Driver, Surfaces};
 use crate::node::event::Event;
 use crate::node::handle::HostRequest;
 use crate::node::machine::ClusterMachine;
 use crate::node::status::HostStatus;
+use crate::node::store::DatabaseStore;
 use crate::node::{Member, Node, NodeConfig, clock, recover};
 use crate::storage::state_dir::StateDir;
 use crate::storage::state_store::{StateStore, StateStoreError, StoredState};
@@ -49,7 +49,7 @@ pub(super) struct Prepared {
     /// Holds the lock until the process ends.
     directory: StateDir,
     node: Node<ClusterMachine>,
-    worker: DiskWorker<SegmentedLog, StateStore>,
+    disk: (SegmentedLog, DatabaseStore),
     listener: TcpListener,
     bus: private::Listener,
     known: Known,
@@ -71,11 +71,11 @@ pub(super) fn prepare(config: &Config, passed: Option<RaftSocket>) -> Result<Pre
     let directory = StateDir::open(root, name, &config.cluster.name, fresh)?;
     let process = u64::from_be_bytes(random()?);
     let standing = Loaded::read(root);
-    let (mut node, worker) = open_state(config, &directory)?;
+    let (mut node, disk) = open_state(config, &directory)?;
     // BEFORE its first turn: a node whose standing is not known must not be promoted.
     node.handle(clock::reading(), Event::Eligible { eligible: false }, &mut Vec::new());
     let known = node.known();
-    Ok(Prepared { directory, node, worker, listener, bus, known, process, standing })
+    Ok(Prepared { directory, node, disk, listener, bus, known, process, standing })
 }
 
 fn random<const N: usize>() -> Result<[u8; N], SetupError> {
@@ -125,7 +125,7 @@ fn listen(config: &Config, passed: Option<RaftSocket>) -> Result<TcpListener, Se
 fn open_state(
     config: &Config,
     directory: &StateDir,
-) -> Result<(Node<ClusterMachine>, DiskWorker<SegmentedLog, StateStore>), SetupError> {
+) -> Result<(Node<ClusterMachine>, (SegmentedLog, DatabaseStore)), SetupError> {
     let disk = Box::new(RealDisk::new(directory.log_directory()));
     let secret = u64::from_be_bytes(random()?);
     let log_failed = |source| SetupError::Log { path: directory.log_directory(), source };
@@ -170,8 +170,9 @@ fn open_state(
         priority: config.eligibility.priority,
         preempt: config.eligibility.preempt,
     };
+    let store = DatabaseStore::new(store, stored.state.clone());
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
-    Ok((node, DiskWorker::new(log, store)))
+    Ok((node, (log, store)))
 }
 
 /// The committed members are the cluster. A list that was changed afterwards would give a number,
@@ -215,7 +216,7 @@ pub(super) fn serve(
 ) -> Result<(), SetupError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(SetupError::System)?;
-    let Prepared { directory, node, worker, listener, bus, known, process, standing } = prepared;
+    let Prepared { directory, node, disk, listener, bus, known, process, standing } = prepared;
     let result = runtime.block_on(async {
         let (events, peers) = mpsc::channel(limits::DRIVER_QUEUE_EVENTS);
         let identity = identity(config, directory.incarnation(), process);
@@ -235,7 +236,7 @@ pub(super) fn serve(
         let (publish, known) = Publish::new();
         let (asked, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let surfaces = surfaces(Arc::clone(&scripts), host::orders(on_host), pinger, known, asked);
-        let driver = Driver::new(node, worker, transport, peers, reports, surfaces);
+        let driver = Driver::new(node, disk, transport, peers, reports, surfaces);
         let (driver, handle) = driver.map_err(SetupError::System)?;
         if manager.is_some() {
             host::watch_host(config, handle.clone(), outside.clone())?;
@@ -346,7 +347,7 @@ fn surfaces(
             pinger.allow_until(until);
             pinger.turn(now)
         }),
-        fatal: Box::new(|error| {
+        fatal: Arc::new(|error| {
             let text = error_chain(error);
             tell!(
                 Failed, reason = text.as_str();

@@ -55,3 +55,11 @@ pub const KV_WRITES_UNDER_WAY: usize = 512;
 /// How long a write waits to be seen in the log before it is sent again, and a question for an
 /// index before it is asked again; at once when the leader changes.
 pub const KV_RESEND: Duration = Duration::from_millis(500);
+
+/// Entries handed to the thread of the store that it has not applied yet. Beyond it: a leader
+/// proposes no writes of the store, a follower drops appends, which the leader sends again.
+pub const STORE_WAITING_ENTRIES: u64 = 16_384;
+
+/// Requests in the channel to the thread of the store. Never reached: see
+/// [`STORE_WAITING_ENTRIES`]; a turn adds only a few requests.
+pub const STORE_CHANNEL_REQUESTS: usize = 4096;

@@ -1,6 +1,6 @@
 //! The work of the disk thread: writes in order, as few syncs as possible.
 //!
-//! Owns the log and the state machine's store. Persists that queue up behind a slow sync are
+//! Owns the log. Persists that queue up behind a slow sync are
 //! merged into one write and one sync: this is the second half of the group commit, and what lets
 //! a disk that syncs in 60 ms keep up with many small turns. Synchronous; production runs it on a
 //! thread of its own, the simulator in its only thread.
@@ -12,27 +12,11 @@ use std::collections::VecDeque;
 
 use crate::consensus::{Fetch, Persist};
 use crate::core::message::{Entry, HardState, Snapshot};
-use crate::core::state::ClusterState;
 use crate::core::{Index, Term};
-use crate::storage::state_store::{StateStore, StateStoreError};
 use crate::storage::{Batch, LogError, LogStore};
 
 use super::event::Event;
-
-/// Keeps the applied state durable.
-pub trait StateKeeper {
-    /// Why it cannot.
-    type Error: std::error::Error;
-
-    /// Keeps `state`, applied up to `applied`; durable at the next [`StateKeeper::flush`].
-    fn keep(&mut self, state: &ClusterState, applied: (Index, Term)) -> Result<(), Self::Error>;
-
-    /// Makes durable what was kept; returns the durable applied index.
-    fn flush(&mut self) -> Result<Index, Self::Error>;
-
-    /// Replaces the state by a snapshot, durably.
-    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Self::Error>;
-}
+use super::store::Installer;
 
 /// What the node asks of the disk.
 #[derive(Clone, Debug)]
@@ -53,13 +37,6 @@ pub enum DiskRequest {
         /// Its term.
         term: Term,
     },
-    /// Keep this state.
-    Keep {
-        /// The state.
-        state: ClusterState,
-        /// Position up to which it is applied.
-        applied: (Index, Term),
-    },
 }
 
 /// The disk failed; the process must end.
@@ -68,23 +45,22 @@ pub enum DiskFailed<E: std::error::Error + 'static> {
     /// The log.
     #[error("the log cannot be written or read")]
     Log(#[source] LogError),
-    /// The state machine's store.
-    #[error("the state store cannot be written")]
+    /// The snapshot was not installed.
+    #[error("the snapshot cannot be installed")]
     Store(#[source] E),
 }
 
-/// Log, store and the requests waiting for them.
+/// The log, the way to the store, and the requests that wait.
 pub struct DiskWorker<L, S> {
     log: L,
     store: S,
     queue: VecDeque<DiskRequest>,
-    dirty: bool,
 }
 
-impl<L: LogStore, S: StateKeeper<Error: 'static>> DiskWorker<L, S> {
+impl<L: LogStore, S: Installer> DiskWorker<L, S> {
     /// A worker with nothing to do.
     pub fn new(log: L, store: S) -> Self {
-        DiskWorker { log, store, queue: VecDeque::new(), dirty: false }
+        DiskWorker { log, store, queue: VecDeque::new() }
     }
 
     /// Adds a request. The number of writes waiting is bounded by the node
@@ -98,11 +74,6 @@ impl<L: LogStore, S: StateKeeper<Error: 'static>> DiskWorker<L, S> {
         !self.queue.is_empty()
     }
 
-    /// Whether state is kept that is not durable yet.
-    pub fn is_dirty(&self) -> bool {
-        self.dirty
-    }
-
     /// The waiting requests, oldest first.
     pub fn queue(&self) -> &VecDeque<DiskRequest> {
         &self.queue
@@ -113,7 +84,7 @@ impl<L: LogStore, S: StateKeeper<Error: 'static>> DiskWorker<L, S> {
         &mut self.log
     }
 
-    /// The store.
+    /// The way to the store.
     pub fn store_mut(&mut self) -> &mut S {
         &mut self.store
     }
@@ -125,40 +96,10 @@ impl<L: LogStore, S: StateKeeper<Error: 'static>> DiskWorker<L, S> {
             DiskRequest::Persist { number, persist } => self.persist(number, persist).map(Some),
             DiskRequest::Fetch(fetch) => self.fetch(fetch).map(Some),
             DiskRequest::Compact { index, term } => {
-                // What is dropped must be durable in the store, whatever the node believed.
-                self.flush()?;
                 self.log.compact(index, term).map_err(DiskFailed::Log)?;
                 Ok(None)
             }
-            DiskRequest::Keep { .. } if self.newer_state_waits() => Ok(None),
-            DiskRequest::Keep { state, applied } => {
-                self.store.keep(&state, applied).map_err(DiskFailed::Store)?;
-                self.dirty = true;
-                Ok(None)
-            }
         }
-    }
-
-    /// Whether a newer state is on its way, with no snapshot to be installed before it.
-    fn newer_state_waits(&self) -> bool {
-        for request in &self.queue {
-            match request {
-                DiskRequest::Keep { .. } => return true,
-                DiskRequest::Persist { persist, .. } if persist.snapshot.is_some() => return false,
-                _ => {}
-            }
-        }
-        false
-    }
-
-    /// Makes the kept state durable, if any is not.
-    pub fn flush(&mut self) -> Result<Option<Event>, DiskFailed<S::Error>> {
-        if !self.dirty {
-            return Ok(None);
-        }
-        let index = self.store.flush().map_err(DiskFailed::Store)?;
-        self.dirty = false;
-        Ok(Some(Event::StateDurable { index }))
     }
 
     /// Idle: does a part of what would make a later append slow; whether there is more to do.
@@ -176,7 +117,6 @@ impl<L: LogStore, S: StateKeeper<Error: 'static>> DiskWorker<L, S> {
         if let Some(snapshot) = &snapshot {
             // BEFORE the log forgets its entries; recovery mends a crash in between.
             self.store.install(snapshot).map_err(DiskFailed::Store)?;
-            self.dirty = false;
             let Snapshot { index, term, .. } = *snapshot;
             self.log.install(index, term, hard_state).map_err(DiskFailed::Log)?;
         }
@@ -235,21 +175,5 @@ impl TruncateFrom for Vec<Entry> {
     fn truncate_from(&mut self, index: Index) {
         let keep = self.partition_point(|entry| entry.index < index);
         self.truncate(keep);
-    }
-}
-
-impl StateKeeper for StateStore {
-    type Error = StateStoreError;
-
-    fn keep(&mut self, state: &ClusterState, applied: (Index, Term)) -> Result<(), Self::Error> {
-        self.apply(state, applied)
-    }
-
-    fn flush(&mut self) -> Result<Index, Self::Error> {
-        StateStore::flush(self)
-    }
-
-    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Self::Error> {
-        StateStore::install(self, snapshot).map(|_| ())
     }
 }

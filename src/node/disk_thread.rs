@@ -3,18 +3,19 @@
 //! Requests come through a bounded channel in order; events go back the same way. A failed disk
 //! ends the process through `fatal`, which does not return.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use tokio::sync::mpsc;
 
-use super::disk::{DiskRequest, DiskWorker, StateKeeper};
+use super::disk::{DiskRequest, DiskWorker};
 use super::event::Event;
+use super::store::Installer;
 use crate::limits;
 use crate::storage::LogStore;
 
 /// Ends the process with this message.
-pub type Fatal = Box<dyn Fn(&dyn std::error::Error) + Send>;
+pub type Fatal = Arc<dyn Fn(&dyn std::error::Error) + Send + Sync>;
 
 /// The driver's ends of the channels.
 pub(super) struct Disk {
@@ -27,7 +28,7 @@ pub(super) struct Disk {
 pub(super) fn start<L, S>(worker: DiskWorker<L, S>, fatal: Fatal) -> std::io::Result<Disk>
 where
     L: LogStore + 'static,
-    S: StateKeeper<Error: 'static> + Send + 'static,
+    S: Installer + 'static,
 {
     let (requests, inbox) = sync_channel(limits::DISK_CHANNEL_REQUESTS);
     let (outbox, events) = mpsc::channel(limits::DISK_CHANNEL_REQUESTS);
@@ -46,9 +47,8 @@ fn run<L, S>(
 ) -> Result<(), super::disk::DiskFailed<S::Error>>
 where
     L: LogStore,
-    S: StateKeeper<Error: 'static>,
+    S: Installer,
 {
-    let mut flush_at: Option<Instant> = None;
     let tell = |event: Option<Event>| {
         if let Some(event) = event {
             // The driver is gone only when the process ends.
@@ -57,29 +57,17 @@ where
     };
     loop {
         let open = take_waiting(&mut worker, inbox);
-        if worker.is_dirty() && flush_at.is_none() {
-            flush_at = Some(Instant::now() + limits::STATE_FLUSH_INTERVAL);
-        }
-        if flush_at.is_some_and(|at| Instant::now() >= at) {
-            flush_at = None;
-            tell(worker.flush()?);
-        }
         if worker.has_work() {
             tell(worker.step()?);
             continue;
         }
         if !open {
-            worker.flush()?;
             return Ok(());
         }
         if worker.prepare()? {
             continue;
         }
-        let next = match flush_at {
-            Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
-            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        if let Ok(request) = next {
+        if let Ok(request) = inbox.recv() {
             worker.push(request);
         }
     }
@@ -89,7 +77,7 @@ where
 fn take_waiting<L, S>(worker: &mut DiskWorker<L, S>, inbox: &Receiver<DiskRequest>) -> bool
 where
     L: LogStore,
-    S: StateKeeper<Error: 'static>,
+    S: Installer,
 {
     loop {
         match inbox.try_recv() {

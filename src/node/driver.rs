@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::clock;
-use super::disk::{DiskRequest, DiskWorker, StateKeeper};
+use super::disk::{DiskRequest, DiskWorker};
 use super::disk_thread::{self, Disk, Fatal};
 use super::event::{Answer, Consequence, Effect, Event, RequestId};
 use super::handle::{HostRequest, NodeHandle, PauseError, RemoteStatusError, Request};
@@ -17,6 +17,7 @@ use super::kv::{KvError, KvRequest};
 use super::machine::StateMachine;
 use super::node::Node;
 use super::status::{Change, HostStatus, NodeStatus};
+use super::store::{self, Store, StoreThread, StoreWorker};
 use super::tell::{self, Teller};
 use super::timer::Timer;
 use crate::core::authority::Order;
@@ -57,6 +58,7 @@ pub struct Driver<M> {
     transport: TransportHandle,
     peers: mpsc::Receiver<PeerEvent>,
     disk: Disk,
+    store: StoreThread,
     timer: Timer,
     requests: mpsc::Receiver<Request>,
     /// What the surfaces report: the host, the scripts.
@@ -84,31 +86,35 @@ struct Remote {
 }
 
 impl<M: StateMachine> Driver<M> {
-    /// A driver over a started transport, and the handle to it. Starts the disk thread.
+    /// A driver over a started transport, and the handle to it. Starts the threads of the disk
+    /// and of the store.
     pub fn new<L, S>(
         node: Node<M>,
-        worker: DiskWorker<L, S>,
+        (log, store): (L, S),
         transport: TransportHandle,
         peers: mpsc::Receiver<PeerEvent>,
         reports: mpsc::Receiver<Event>,
-        mut surfaces: Surfaces,
+        surfaces: Surfaces,
     ) -> std::io::Result<(Self, NodeHandle)>
     where
         L: LogStore + 'static,
-        S: StateKeeper<Error: 'static> + Send + 'static,
+        S: Store + 'static,
     {
-        let fatal = std::mem::replace(&mut surfaces.fatal, Box::new(|_| {}));
-        let disk = disk_thread::start(worker, fatal)?;
+        let fatal = surfaces.fatal.clone();
+        let store = store::start(StoreWorker::new(store), fatal.clone())?;
+        let disk = disk_thread::start(DiskWorker::new(log, store.link()), fatal)?;
         let (to_driver, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let (status, status_reader) = watch::channel(Arc::new(node.status().clone()));
         let changes = broadcast::Sender::new(limits::CHANGE_BACKLOG);
         let (known, asked) = (surfaces.host.clone(), surfaces.host_requests.clone());
-        let handle = NodeHandle::new(to_driver, status_reader, changes.clone(), known, asked);
+        let handle = NodeHandle::new(to_driver, status_reader, changes.clone(), known, asked)
+            .with_store(store.status.clone());
         let driver = Driver {
             node,
             transport,
             peers,
             disk,
+            store,
             timer: Timer::new()?,
             requests,
             reports,
@@ -137,6 +143,7 @@ impl<M: StateMachine> Driver<M> {
             tokio::select! {
                 biased;
                 Some(event) = self.disk.events.recv() => self.handle(event, &mut effects),
+                Some(event) = self.store.events.recv() => self.handle(event, &mut effects),
                 Some(event) = self.reports.recv() => self.handle(event, &mut effects),
                 Some(event) = self.peers.recv() => self.peer_event(event, &mut effects),
                 Some(request) = self.requests.recv() => self.request(request, &mut effects),
@@ -145,18 +152,24 @@ impl<M: StateMachine> Driver<M> {
             self.take_waiting(&mut effects);
             self.turn(&mut effects);
         }
-        let Driver { transport, disk, .. } = self;
+        let Driver { transport, disk, store, .. } = self;
         transport.shutdown().await;
         drop(disk.requests);
         drop(disk.events);
         // Bounded by the disk; a process that was asked to stop waits for its last write.
-        let _ = tokio::task::spawn_blocking(move || disk.thread.join()).await;
+        let ends = move || {
+            let _ = disk.thread.join();
+            store.join();
+        };
+        let _ = tokio::task::spawn_blocking(ends).await;
     }
 
     /// Takes what else is at hand, up to the size of one group commit.
     fn take_waiting(&mut self, effects: &mut Vec<Effect>) {
         for _ in 0..limits::DRIVER_DRAIN_EVENTS {
             if let Ok(event) = self.disk.events.try_recv() {
+                self.handle(event, effects);
+            } else if let Ok(event) = self.store.events.try_recv() {
                 self.handle(event, effects);
             } else if let Ok(event) = self.reports.try_recv() {
                 self.handle(event, effects);
@@ -314,7 +327,7 @@ impl<M: StateMachine> Driver<M> {
             }
             Effect::Fetch(fetch) => self.ask_disk(DiskRequest::Fetch(fetch)),
             Effect::Compact { index, term } => self.ask_disk(DiskRequest::Compact { index, term }),
-            Effect::Store { state, applied } => self.ask_disk(DiskRequest::Keep { state, applied }),
+            Effect::Store(request) => self.store.ask(request),
             Effect::Answer { request, answer } => self.answer(request, answer),
             Effect::Learn(known) => self.transport.learn(known),
             Effect::Publish(status) => {

@@ -8,7 +8,6 @@ use crate::core::authority::{Order, Report};
 use crate::core::command::Release;
 use crate::core::message::{Entry, Message};
 use crate::core::role::ScriptEvent;
-use crate::core::state::ClusterState;
 use crate::core::{Incarnation, Index, NodeId, NodeName, Term, Token};
 use crate::transport::Known;
 
@@ -16,6 +15,7 @@ pub use crate::core::release::ReleaseOutcome;
 
 use super::handle::{PauseError, TakeoverError, TransferError};
 use super::status::{Change, NodeStatus};
+use super::store::{StoreRequest, Stored};
 
 /// Names a request whose answer is an [`Effect::Answer`]; chosen by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,8 @@ pub enum Event {
         /// Applied index of the durable state.
         index: Index,
     },
+    /// The store has done something.
+    Stored(Stored),
     /// A client's command.
     Propose {
         /// Names the answer.
@@ -188,14 +190,9 @@ pub enum Effect {
     },
     /// Read entries from the log AFTER the persists above, then report [`Event::Fetched`].
     Fetch(Fetch),
-    /// Keep this state; make it durable within `limits::STATE_FLUSH_INTERVAL`, then report
-    /// [`Event::StateDurable`].
-    Store {
-        /// The whole state.
-        state: ClusterState,
-        /// Position up to which it is applied.
-        applied: (Index, Term),
-    },
+    /// Hand this to the store; what is applied becomes durable within
+    /// `limits::STATE_FLUSH_INTERVAL`, and then is reported as [`Event::StateDurable`].
+    Store(StoreRequest),
     /// The log up to here may be dropped; it is durable in the state machine.
     Compact {
         /// Last index to drop.

@@ -2,15 +2,22 @@
 //!
 //! Production uses [`ClusterMachine`]; the simulator wraps it to record what is applied where.
 
-use crate::core::command::{Command, UnreadableCommand};
+use crate::core::command::{Body, Command, UnreadableCommand};
+use crate::core::kv::KvCommand;
 use crate::core::state::ClusterState;
 use crate::core::{Index, Term};
 
 /// A deterministic fold over committed entries.
 pub trait StateMachine {
     /// Applies the payload of the entry at `index`; never called for a leader's empty entry.
-    /// An error is deterministic and fatal: this version cannot go on with this log.
-    fn apply(&mut self, index: Index, term: Term, data: &[u8]) -> Result<(), UnreadableCommand>;
+    /// Returns a write of the store, which is applied elsewhere. An error is deterministic and
+    /// fatal: this version cannot go on with this log.
+    fn apply(
+        &mut self,
+        index: Index,
+        term: Term,
+        data: &[u8],
+    ) -> Result<Option<KvCommand>, UnreadableCommand>;
 
     /// The membership and activation part of the state.
     fn cluster(&self) -> &ClusterState;
@@ -27,11 +34,19 @@ pub trait StateMachine {
 pub struct ClusterMachine(pub ClusterState);
 
 impl StateMachine for ClusterMachine {
-    fn apply(&mut self, index: Index, term: Term, data: &[u8]) -> Result<(), UnreadableCommand> {
+    fn apply(
+        &mut self,
+        index: Index,
+        term: Term,
+        data: &[u8],
+    ) -> Result<Option<KvCommand>, UnreadableCommand> {
         let command = Command::from_bytes(data)?;
+        if let Some(Body::Kv(command)) = command.body {
+            return Ok(Some(command));
+        }
         // A void command is not an error: it changed nothing, everywhere.
         let _ = self.0.apply(index, term, &command);
-        Ok(())
+        Ok(None)
     }
 
     fn cluster(&self) -> &ClusterState {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::consensus::{Refused, Replica};
 use crate::core::authority::{Authority, Me, Timing};
+use crate::core::kv::{Committed, KvCommand, Work};
 use crate::core::message::Entry;
 use crate::core::secret::Key;
 use crate::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Reading, Term};
@@ -24,6 +25,7 @@ use super::operator::Pausing;
 use super::proposals::Pending;
 use super::publish::Published;
 use super::quorum::Quorum;
+use super::store::StoreRequest;
 use super::succession::Succession;
 use super::transfer::Transfer;
 
@@ -218,6 +220,7 @@ impl<M: StateMachine> Node<M> {
             }
             Event::Fetched { id, entries } => self.replica.fetched(id, entries),
             Event::StateDurable { index } => self.state_durable(index, effects),
+            Event::Stored(_) => {}
             Event::Propose { request, data } => self.propose(now, request, data, effects),
             Event::Transfer { request, to } => self.start_transfer(now, request, to, effects),
             Event::Shutdown => self.start_stopping(now, effects),
@@ -339,11 +342,16 @@ impl<M: StateMachine> Node<M> {
 
     fn apply(&mut self, committed: Vec<Entry>, effects: &mut Vec<Effect>) {
         let Some(last) = committed.last().map(|e| (e.index, e.term)) else { return };
+        let mut commands = Vec::new();
+        let mut changes = false;
         for entry in committed {
-            assert_eq!(entry.index, self.applied.0 + 1, "entries are applied in order, once");
+            let index = entry.index;
+            assert_eq!(index, self.applied.0 + 1, "entries are applied in order, once");
             if !entry.data.is_empty() {
-                let applied = self.machine.apply(entry.index, entry.term, &entry.data);
-                applied.unwrap_or_else(|e| panic!("cannot apply entry {}: {e}", entry.index));
+                let applied = self.machine.apply(index, entry.term, &entry.data);
+                let left = applied.unwrap_or_else(|e| panic!("cannot apply entry {index}: {e}"));
+                changes |= left.is_none();
+                commands.extend(left.map(|command| self.committed(index, command)));
             }
             self.applied = (entry.index, entry.term);
             if let Some(pending) = self.pending.remove(&entry.index) {
@@ -356,8 +364,16 @@ impl<M: StateMachine> Node<M> {
             }
         }
         self.replica.applied(last.0);
-        let state = self.machine.cluster().clone();
-        effects.push(Effect::Store { state, applied: last });
+        let state = changes.then(|| self.machine.cluster().clone());
+        let work = Work { commands, applied: last, state };
+        effects.push(Effect::Store(StoreRequest::Apply(work)));
+    }
+
+    /// A write, with the token in force where it stands in the log.
+    fn committed(&self, index: Index, command: KvCommand) -> Committed {
+        let activation = self.machine.cluster().activation();
+        let token = activation.filter(|a| a.is_active()).map(|a| a.token());
+        Committed { index, token, command, wanted: false }
     }
 
     fn state_durable(&mut self, index: Index, effects: &mut Vec<Effect>) {

@@ -6,8 +6,64 @@
 //!
 //! An error is never retried: the process ends, and recovery decides what is true.
 
+use std::collections::VecDeque;
+
+use super::event::Event;
 use crate::core::Index;
 use crate::core::kv::{Answered, Page, Query, Work};
+use crate::core::message::Snapshot;
+
+mod state;
+mod thread;
+
+pub use state::DatabaseStore;
+pub(super) use thread::{StoreThread, start};
+
+/// Keeps rows and the state of the cluster, together.
+pub trait Store: Send {
+    /// Why it cannot.
+    type Error: std::error::Error + Send + 'static;
+
+    /// Applies committed entries; the outcomes that were wanted. Not durable before a flush.
+    fn apply(&mut self, work: Work) -> Result<Vec<Answered>, Self::Error>;
+
+    /// The rows that a query asks for.
+    fn read(&mut self, query: &Query) -> Result<Page, Self::Error>;
+
+    /// Index up to which everything is applied.
+    fn applied(&self) -> Index;
+
+    /// Whether so much has changed since the last flush that the next must not wait for its time.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Begins to make durable what is applied, away from this thread; `done` is called at the end
+    /// of it, whatever its result. False: nothing is to be done, or a flush goes on.
+    fn begin_flush(&mut self, done: Done) -> Result<bool, Self::Error>;
+
+    /// Takes the result of the flush that goes on, and waits for it if need be; returns the index
+    /// up to which everything is durable.
+    fn end_flush(&mut self) -> Result<Index, Self::Error>;
+
+    /// Replaces everything by a snapshot, durably; a flush that goes on is over before.
+    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Self::Error>;
+
+    /// What there is to know about it; the fields about the log are others'.
+    fn status(&self) -> StoreStatus;
+}
+
+/// Tells the thread of the store that a flush is over.
+pub type Done = Box<dyn FnOnce() + Send>;
+
+/// Makes the store install a snapshot, and waits for it: the disk thread's way to the store.
+pub trait Installer: Send {
+    /// Why it was not installed.
+    type Error: std::error::Error + Send + 'static;
+
+    /// Replaces the state by a snapshot, durably.
+    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Self::Error>;
+}
 
 /// What the node asks of the store, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,4 +134,110 @@ pub struct SnapshotProgress {
     pub bytes: u64,
     /// Bytes in all, about.
     pub total_bytes: u64,
+}
+
+/// A store, and the requests that wait for it.
+pub struct StoreWorker<S> {
+    store: S,
+    queue: VecDeque<StoreRequest>,
+    /// Something is applied that no flush has taken.
+    dirty: bool,
+    flushes: bool,
+}
+
+impl<S: Store> StoreWorker<S> {
+    /// A worker with nothing to do.
+    pub fn new(store: S) -> Self {
+        StoreWorker { store, queue: VecDeque::new(), dirty: false, flushes: false }
+    }
+
+    /// Adds a request. How many wait is bounded by the node (`limits::STORE_WAITING_ENTRIES`).
+    pub fn push(&mut self, request: StoreRequest) {
+        self.queue.push_back(request);
+    }
+
+    /// Whether requests wait.
+    pub fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Whether something is applied that no flush has taken, and none goes on.
+    pub fn wants_flush(&self) -> bool {
+        self.dirty && !self.flushes
+    }
+
+    /// Whether the next flush must not wait for its time.
+    pub fn is_full(&self) -> bool {
+        self.store.is_full()
+    }
+
+    /// The store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The store, to change it.
+    pub fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Carries out the oldest request.
+    pub fn step(&mut self) -> Result<Option<Event>, S::Error> {
+        let stored = match self.queue.pop_front() {
+            None => return Ok(None),
+            Some(StoreRequest::Apply(work)) => {
+                let applied = work.applied.0;
+                self.dirty = true;
+                Stored::Applied { applied, outcomes: self.store.apply(work)? }
+            }
+            Some(StoreRequest::Read(queries)) => {
+                let applied = self.store.applied();
+                let read = |(number, query): (u64, Query)| Ok((number, self.store.read(&query)?));
+                let pages = queries.into_iter().map(read).collect::<Result<_, _>>()?;
+                Stored::Read { pages, applied }
+            }
+        };
+        Ok(Some(Event::Stored(stored)))
+    }
+
+    /// Begins to make durable what is applied, unless that goes on already.
+    pub fn begin_flush(&mut self, done: Done) -> Result<(), S::Error> {
+        if self.wants_flush() {
+            self.flushes = self.store.begin_flush(done)?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    /// The flush that went on is over.
+    pub fn end_flush(&mut self) -> Result<Option<Event>, S::Error> {
+        if !self.flushes {
+            return Ok(None);
+        }
+        self.flushes = false;
+        let index = self.store.end_flush()?;
+        Ok(Some(Event::StateDurable { index }))
+    }
+
+    /// Carries out everything that waits, then replaces it by a snapshot.
+    pub fn install(&mut self, snapshot: &Snapshot) -> Result<Vec<Event>, S::Error> {
+        let mut events = Vec::new();
+        while self.has_work() {
+            events.extend(self.step()?);
+        }
+        events.extend(self.end_flush()?);
+        self.store.install(snapshot)?;
+        self.dirty = false;
+        Ok(events)
+    }
+
+    /// The end: everything that waits is carried out and durable.
+    pub fn finish(&mut self) -> Result<(), S::Error> {
+        while self.has_work() {
+            self.step()?;
+        }
+        self.end_flush()?;
+        self.begin_flush(Box::new(|| {}))?;
+        self.end_flush().map(drop)
+    }
 }

@@ -9,16 +9,17 @@ use std::time::Duration;
 use raftctl::consensus::{Replica, ReplicaConfig};
 use raftctl::core::authority::Order;
 use raftctl::core::command::Release;
+use raftctl::core::kv::{Answered, Page, Query, Work};
 use raftctl::core::message::{Entry, HardState, Snapshot};
 use raftctl::core::rng::Rng;
 use raftctl::core::secret::release_secret;
-use raftctl::core::state::ClusterState;
 use raftctl::core::{
     Address, Incarnation, Index, Instant, Invocation, NodeId, NodeName, Reading, Term,
 };
-use raftctl::node::disk::{DiskRequest, DiskWorker, StateKeeper};
+use raftctl::node::disk::{DiskRequest, DiskWorker};
 use raftctl::node::event::{Consequence, Effect, Event};
 use raftctl::node::machine::StateMachine;
+use raftctl::node::store::{Done, Installer, Store, StoreRequest, StoreStatus, StoreWorker};
 use raftctl::node::{Member, Node, NodeConfig, recover};
 use raftctl::storage::{Batch, LogError, LogOptions, LogStore, SegmentedLog, SimDisk};
 
@@ -35,12 +36,14 @@ pub struct Stored {
     pub applied: (Index, Term),
 }
 
-/// The store of one process: durable at `flush`.
+/// The store of one process: durable at the end of a flush.
 pub struct SimStore {
     durable: Arc<Mutex<Stored>>,
     kept: Option<Stored>,
+    flushing: Option<Stored>,
+    applied: Index,
     /// The whole state of the node's machine at each applied index that may be kept.
-    at: BTreeMap<Index, Vec<u8>>,
+    pub at: BTreeMap<Index, Vec<u8>>,
 }
 
 impl SimStore {
@@ -49,21 +52,37 @@ impl SimStore {
     }
 }
 
-impl StateKeeper for SimStore {
+impl Store for SimStore {
     type Error = Infallible;
 
-    fn keep(&mut self, _state: &ClusterState, applied: (Index, Term)) -> Result<(), Infallible> {
+    fn apply(&mut self, work: Work) -> Result<Vec<Answered>, Infallible> {
+        let applied = work.applied;
         self.at = self.at.split_off(&applied.0);
         let bytes = self.at.remove(&applied.0).expect("set before");
         self.kept = Some(Stored { bytes, applied });
-        Ok(())
+        self.applied = applied.0;
+        Ok(Vec::new())
     }
 
-    fn flush(&mut self) -> Result<Index, Infallible> {
-        if let Some(kept) = self.kept.take()
-            && kept.applied.0 > self.durable().applied.0
+    fn read(&mut self, _: &Query) -> Result<Page, Infallible> {
+        Ok(Page::default())
+    }
+
+    fn applied(&self) -> Index {
+        self.applied
+    }
+
+    fn begin_flush(&mut self, done: Done) -> Result<bool, Infallible> {
+        self.flushing = self.kept.take();
+        done();
+        Ok(self.flushing.is_some())
+    }
+
+    fn end_flush(&mut self) -> Result<Index, Infallible> {
+        if let Some(flushed) = self.flushing.take()
+            && flushed.applied.0 > self.durable().applied.0
         {
-            *self.durable() = kept;
+            *self.durable() = flushed;
         }
         Ok(self.durable().applied.0)
     }
@@ -71,7 +90,36 @@ impl StateKeeper for SimStore {
     fn install(&mut self, snapshot: &Snapshot) -> Result<(), Infallible> {
         self.kept = None;
         let (bytes, applied) = (snapshot.data.clone(), (snapshot.index, snapshot.term));
+        self.applied = applied.0;
         *self.durable() = Stored { bytes, applied };
+        Ok(())
+    }
+
+    fn status(&self) -> StoreStatus {
+        StoreStatus::default()
+    }
+}
+
+/// The thread of the store, which the disk thread asks to install a snapshot.
+#[derive(Clone)]
+pub struct StoreSide(Arc<Mutex<(StoreWorker<SimStore>, Vec<Event>)>>);
+
+impl StoreSide {
+    fn new(store: SimStore) -> Self {
+        StoreSide(Arc::new(Mutex::new((StoreWorker::new(store), Vec::new()))))
+    }
+
+    pub fn lock(&self) -> std::sync::MutexGuard<'_, (StoreWorker<SimStore>, Vec<Event>)> {
+        self.0.lock().expect("one thread")
+    }
+}
+
+impl Installer for StoreSide {
+    type Error = Infallible;
+
+    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Infallible> {
+        let (worker, told) = &mut *self.lock();
+        told.extend(worker.install(snapshot)?);
         Ok(())
     }
 }
@@ -114,7 +162,8 @@ impl LogStore for SimLog {
 
 pub struct Running {
     pub node: Node<Recorder>,
-    pub worker: DiskWorker<SimLog, SimStore>,
+    pub worker: DiskWorker<SimLog, StoreSide>,
+    pub store: StoreSide,
     pub inbox: VecDeque<Event>,
     pub process: u64,
     /// While paused nothing is handled, and the disk thread sleeps too.
@@ -255,10 +304,17 @@ impl Host {
         // The host is asked BEFORE anything else happens.
         let word = (!self.fit).then_some(Event::Eligible { eligible: false });
         let log = SimLog { log, unsynced: settings.mutation == Some(Mutation::AppendUnsynced) };
-        let store = SimStore { durable: self.stored.clone(), kept: None, at: BTreeMap::new() };
+        let store = StoreSide::new(SimStore {
+            durable: self.stored.clone(),
+            kept: None,
+            flushing: None,
+            applied: applied.0,
+            at: BTreeMap::new(),
+        });
         self.running = Some(Running {
             node,
-            worker: DiskWorker::new(log, store),
+            worker: DiskWorker::new(log, store.clone()),
+            store,
             inbox: word.into_iter().collect(),
             process: self.process(),
             paused_until: now,
@@ -356,10 +412,6 @@ impl Host {
         let idle = !running.worker.has_work();
         let mut request = request;
         match &mut request {
-            DiskRequest::Keep { applied, .. } => {
-                let bytes = running.node.machine().save();
-                running.worker.store_mut().at.insert(applied.0, bytes);
-            }
             DiskRequest::Persist { persist, .. } if mutation == Some(Mutation::ForgetVote) => {
                 persist.hard_state.vote = 0;
             }
@@ -381,10 +433,34 @@ impl Host {
         running.worker.step().map_err(|e| format!("node {}: {e:?}", self.id))
     }
 
+    /// Hands a request to the thread of the store; whether it was idle.
+    pub fn store(&mut self, request: StoreRequest) -> bool {
+        let Some(running) = &mut self.running else { return false };
+        let (worker, _) = &mut *running.store.lock();
+        if let StoreRequest::Apply(work) = &request {
+            let bytes = running.node.machine().save();
+            worker.store_mut().at.insert(work.applied.0, bytes);
+        }
+        let idle = !worker.has_work();
+        worker.push(request);
+        idle
+    }
+
+    /// Lets the thread of the store carry out one request; what it says, and whether more wait.
+    pub fn store_step(&mut self) -> Result<(Vec<Event>, bool), String> {
+        let Some(running) = &mut self.running else { return Ok(Default::default()) };
+        let (worker, told) = &mut *running.store.lock();
+        let event = worker.step().map_err(|e| format!("node {}: {e:?}", self.id))?;
+        let events = told.drain(..).chain(event).collect();
+        Ok((events, worker.has_work()))
+    }
+
     /// Makes the state machine durable.
     pub fn save(&mut self) -> Result<Option<Event>, String> {
         let Some(running) = &mut self.running else { return Ok(None) };
-        running.worker.flush().map_err(|e| format!("node {}: {e:?}", self.id))
+        let (worker, _) = &mut *running.store.lock();
+        let flushed = worker.begin_flush(Box::new(|| {})).and_then(|()| worker.end_flush());
+        flushed.map_err(|e| format!("node {}: {e:?}", self.id))
     }
 
     /// The process dies. With `power_cut`, what was not synced may be lost or torn; `half`: the

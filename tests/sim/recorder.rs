@@ -5,6 +5,7 @@
 
 use prost::Message as _;
 use raftctl::core::command::{Body, Command, UnreadableCommand};
+use raftctl::core::kv::KvCommand;
 use raftctl::core::state::{Activation, Applied, ClusterState};
 use raftctl::core::{Index, NodeId, Term};
 use raftctl::node::machine::{ClusterMachine, StateMachine};
@@ -174,8 +175,16 @@ impl Recorder {
         self.planted.lie == Some(Lie::NoPause) && voids
     }
 
-    fn apply_command(&mut self, index: Index, term: Term, data: &[u8]) -> Result<(), Unreadable> {
+    fn apply_command(
+        &mut self,
+        index: Index,
+        term: Term,
+        data: &[u8],
+    ) -> Result<Option<KvCommand>, UnreadableCommand> {
         let command = Command::from_bytes(data)?;
+        if let Some(Body::Kv(command)) = command.body {
+            return Ok(Some(command));
+        }
         let before = self.inner.0.clone();
         let ignored = before.paused().filter(|_| self.ignores_pause(&command));
         if ignored.is_some() {
@@ -202,28 +211,32 @@ impl Recorder {
             self.inner.0 = corrected(&self.inner.0, &correction);
         }
         self.tell_lies(self.term);
-        Ok(())
+        Ok(None)
     }
 }
 
-type Unreadable = UnreadableCommand;
-
 impl StateMachine for Recorder {
-    fn apply(&mut self, index: Index, term: Term, data: &[u8]) -> Result<(), UnreadableCommand> {
+    fn apply(
+        &mut self,
+        index: Index,
+        term: Term,
+        data: &[u8],
+    ) -> Result<Option<KvCommand>, UnreadableCommand> {
         if self.planted.stale_snapshot {
             self.before = self.save();
         }
         let times = if self.planted.twice && index.is_multiple_of(7) { 2 } else { 1 };
+        let mut left = None;
         for _ in 0..times {
             if data.first() == Some(&WORKLOAD) {
                 self.chain = digest(self.chain.rotate_left(1), data);
             } else {
-                self.apply_command(index, term, data)?;
+                left = self.apply_command(index, term, data)?;
             }
         }
         let data = digest(0, data);
         self.fresh.push(AppliedEntry { index, term, data, chain: self.chain });
-        Ok(())
+        Ok(left)
     }
 
     fn cluster(&self) -> &ClusterState {

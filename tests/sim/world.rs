@@ -32,6 +32,10 @@ pub(super) enum Happening {
         host: usize,
         process: u64,
     },
+    StoreDone {
+        host: usize,
+        process: u64,
+    },
     Save {
         host: usize,
         process: u64,
@@ -416,6 +420,7 @@ impl World {
             Happening::Wake { host, process } => return self.wake(host, process),
             Happening::Introduce { from, to, process } => self.introduce(from, to, process),
             Happening::DiskDone { host, process } => return self.disk_done(host, process),
+            Happening::StoreDone { host, process } => return self.store_done(host, process),
             Happening::Save { host, process } => {
                 if self.process_at(host) == Some(process)
                     && let Some(event) = self.hosts[host].save()?
@@ -445,6 +450,7 @@ impl World {
             Happening::Deliver { to, .. } | Happening::Introduce { to, .. } => self.place(*to),
             Happening::Wake { host, .. }
             | Happening::DiskDone { host, .. }
+            | Happening::StoreDone { host, .. }
             | Happening::Save { host, .. }
             | Happening::Pid1 { host, .. }
             | Happening::Surface { host, .. }
@@ -636,8 +642,10 @@ impl World {
             Effect::Compact { index, term } => {
                 self.disk(at, process, DiskRequest::Compact { index, term });
             }
-            Effect::Store { state, applied } => {
-                self.disk(at, process, DiskRequest::Keep { state, applied });
+            Effect::Store(request) => {
+                if self.hosts[at].store(request) {
+                    self.store_goes_on(at, process);
+                }
                 let delay = self.within(Duration::from_millis(200));
                 self.after(delay, Happening::Save { host: at, process });
             }
@@ -734,6 +742,26 @@ impl World {
         if self.hosts[at].disk(request, mutation) {
             self.disk_goes_on(at, process);
         }
+    }
+
+    fn store_goes_on(&mut self, at: usize, process: u64) {
+        let time = self.within(Duration::from_micros(20));
+        self.after(Duration::from_micros(20) + time, Happening::StoreDone { host: at, process });
+    }
+
+    fn store_done(&mut self, at: usize, process: u64) -> Result<(), String> {
+        if self.process_at(at) != Some(process) {
+            return Ok(());
+        }
+        let id = self.hosts[at].id;
+        let (events, more) = self.hosts[at].store_step()?;
+        for event in events {
+            self.deliver(id, Some(process), event);
+        }
+        if more {
+            self.store_goes_on(at, process);
+        }
+        Ok(())
     }
 
     fn disk_goes_on(&mut self, at: usize, process: u64) {

@@ -5,35 +5,21 @@ use std::convert::Infallible;
 use super::*;
 use crate::consensus::{Fetch, FetchId, Persist};
 use crate::core::message::Snapshot;
-use crate::core::state::ClusterState;
-use crate::node::disk::{DiskRequest, DiskWorker, StateKeeper};
+use crate::node::disk::{DiskRequest, DiskWorker};
+use crate::node::store::Installer;
 use crate::storage::{Batch, LogError, LogOptions, LogStore, SegmentedLog, SimDisk};
 
 /// A store that remembers what it was told, in order.
 #[derive(Default)]
 struct Keeper {
-    kept: Vec<Index>,
     installed: Vec<Index>,
-    durable: Index,
 }
 
-impl StateKeeper for Keeper {
+impl Installer for Keeper {
     type Error = Infallible;
-
-    fn keep(&mut self, _: &ClusterState, applied: (Index, Term)) -> Result<(), Infallible> {
-        assert!(applied.0 > self.durable, "state {applied:?} is older than {}", self.durable);
-        self.kept.push(applied.0);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<Index, Infallible> {
-        self.durable = self.kept.last().copied().unwrap_or(0).max(self.durable);
-        Ok(self.durable)
-    }
 
     fn install(&mut self, snapshot: &Snapshot) -> Result<(), Infallible> {
         self.installed.push(snapshot.index);
-        self.durable = snapshot.index;
         Ok(())
     }
 }
@@ -103,10 +89,6 @@ fn snapshot(number: u64, index: Index, term: Term) -> DiskRequest {
 
 fn fetch(id: u64, low: Index, high: Index) -> DiskRequest {
     DiskRequest::Fetch(Fetch { id: FetchId(id), low, high, max_bytes: u64::MAX })
-}
-
-fn keep(index: Index) -> DiskRequest {
-    DiskRequest::Keep { state: ClusterState::default(), applied: (index, 1) }
 }
 
 /// Carries out everything that waits; what is reported, as text.
@@ -190,13 +172,11 @@ fn reads_stay_in_order_after_the_writes_before_them() {
 fn what_was_compacted_is_fetched_as_nothing() {
     let (_, mut worker) = worker();
     worker.push(write(1, entries(1, &[1; 9]), 1, 1));
-    worker.push(keep(9));
     worker.push(DiskRequest::Compact { index: 5, term: 1 });
     worker.push(fetch(1, 5, 8));
     worker.push(fetch(2, 6, 8));
     let told = run(&mut worker);
     assert_eq!(told, ["persisted 1", "fetched 1 []", "fetched 2 [(6, 1), (7, 1)]"]);
-    assert_eq!(worker.store_mut().durable, 9, "what is dropped is durable in the store BEFORE");
 }
 
 #[test]
@@ -211,25 +191,6 @@ fn a_snapshot_is_never_merged_into_a_write_before_it() {
     assert_eq!(worker.store_mut().installed, [10]);
 }
 
-#[test]
-fn of_states_that_wait_only_the_newest_is_kept_but_never_across_a_snapshot() {
-    let (_, mut worker) = worker();
-    worker.push(keep(1));
-    worker.push(keep(2));
-    worker.push(fetch(1, 1, 2));
-    worker.push(keep(3));
-    run(&mut worker);
-    assert_eq!(worker.store_mut().kept, [3]);
-    worker.push(keep(4));
-    worker.push(keep(5));
-    worker.push(snapshot(1, 10, 1));
-    worker.push(keep(11));
-    worker.push(keep(12));
-    run(&mut worker);
-    assert_eq!(worker.store_mut().kept, [3, 5, 12]);
-    assert_eq!(worker.store_mut().installed, [10]);
-}
-
 /// A random history of requests as a node makes them.
 fn history(rng: &mut fastrand::Rng) -> Vec<DiskRequest> {
     let (mut term, mut applied, mut compacted, mut number) = (1, 0, 0, 0);
@@ -241,7 +202,6 @@ fn history(rng: &mut fastrand::Rng) -> Vec<DiskRequest> {
         match rng.u8(0..12) {
             0 if last > applied => {
                 applied += rng.u64(1..=last - applied);
-                requests.push(keep(applied));
             }
             1 if applied > compacted => {
                 compacted += rng.u64(1..=applied - compacted);
@@ -310,7 +270,6 @@ fn merging_changes_nothing_but_the_number_of_writes() {
         let merged_last = carry_out(&mut merged, &requests, || rng.usize(1..20));
         assert_eq!(merged_last, single_last, "round {round}");
         assert_eq!(terms(&mut merged), terms(&mut single), "round {round}: {requests:?}");
-        assert_eq!(merged.store_mut().kept.last(), single.store_mut().kept.last());
         assert_eq!(merged.store_mut().installed, single.store_mut().installed);
         merged_writes += merged.log_mut().appends;
         single_writes += single.log_mut().appends;
