@@ -17,16 +17,26 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 use redb::backends::InMemoryBackend;
-use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase as _, StorageBackend as _, StorageError,
-    TableDefinition, TableError, TransactionError,
-};
+use redb::{Database, Durability, ReadableDatabase as _, StorageBackend as _, TableDefinition};
 
+use self::error::{
+    corrupt, database_error, io_error, storage_error, table_error, transaction_error,
+};
 use super::disk::sync_directory;
 use crate::core::message::Snapshot;
 use crate::core::state::ClusterState;
 use crate::core::{Index, Term};
 use crate::limits;
+
+mod error;
+mod incoming;
+mod row;
+mod view;
+
+pub use error::StateStoreError;
+pub use incoming::{Incoming, IncomingError};
+pub use row::RowSum;
+pub use view::{Piece, SnapshotHeader, View};
 
 /// The database of the applied state.
 pub struct StateStore {
@@ -44,58 +54,6 @@ pub struct StoredState {
     pub state: ClusterState,
     /// The last entry it includes, and its term; (0, 0) for none.
     pub applied: (Index, Term),
-}
-
-/// Why the database cannot do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StateStoreError {
-    /// It is not a database of ours, or not a whole one.
-    #[error(
-        "state database {} is damaged: {why}; give the node an empty state directory, or restore \
-         this one",
-        path.display()
-    )]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        why: String,
-    },
-    /// Another process has it open.
-    #[error("state database {} is in use by another process; stop that one first", path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file system is full.
-    #[error("no space left for state database {}; free some", path.display())]
-    NoSpace {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The system refused; what was not flushed must be taken for lost, and the process abort.
-    #[error("state database {}: {operation} failed", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What was tried.
-        operation: &'static str,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The snapshot's payload is not a state. Nothing was changed.
-    #[error("snapshot at index {index} is not readable")]
-    Snapshot {
-        /// Its index.
-        index: Index,
-        /// What does not fit.
-        #[source]
-        source: prost::DecodeError,
-    },
 }
 
 /// The row of the database. It has its own checksum because redb trusts its pages after a
@@ -169,6 +127,11 @@ impl StateStore {
     /// The applied index that survives a crash.
     pub fn durable_index(&self) -> Index {
         self.durable
+    }
+
+    /// What is durable now, for a snapshot.
+    pub fn view(&self) -> Result<View, StateStoreError> {
+        unimplemented!()
     }
 
     /// Replaces the state by a snapshot, durably: a crash leaves the old database or the new one.
@@ -281,59 +244,6 @@ fn read(path: &Path, database: &Database) -> Result<StoredState, StateStoreError
     let row = Row::decode(bytes).map_err(unreadable)?;
     let state = ClusterState::from_bytes(&row.state).map_err(unreadable)?;
     Ok(StoredState { state, applied: (row.index, row.term) })
-}
-
-fn database_error(path: &Path, error: DatabaseError) -> StateStoreError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => StateStoreError::InUse { path: path.to_owned() },
-        DatabaseError::Storage(error) => storage_error(path, "open", error),
-        other => corrupt(path, other.to_string()),
-    }
-}
-
-fn transaction_error(path: &Path, error: TransactionError) -> StateStoreError {
-    match error {
-        TransactionError::Storage(error) => storage_error(path, "begin", error),
-        other => corrupt(path, other.to_string()),
-    }
-}
-
-fn table_error(path: &Path, error: TableError) -> StateStoreError {
-    match error {
-        TableError::Storage(error) => storage_error(path, "open table", error),
-        other => corrupt(path, other.to_string()),
-    }
-}
-
-fn storage_error(path: &Path, operation: &'static str, error: StorageError) -> StateStoreError {
-    match error {
-        // redb says so when the file does not begin as a database, and when it is cut short.
-        StorageError::Io(source)
-            if matches!(
-                source.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-            ) =>
-        {
-            corrupt(path, source.to_string())
-        }
-        StorageError::Io(source) => io_error(path, operation, source),
-        StorageError::Corrupted(why) => corrupt(path, why),
-        other => io_error(path, operation, io::Error::other(other.to_string())),
-    }
-}
-
-fn io_error(path: &Path, operation: &'static str, source: io::Error) -> StateStoreError {
-    let path = path.to_owned();
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            StateStoreError::NoSpace { path, source }
-        }
-        _ => StateStoreError::Io { path, operation, source },
-    }
-}
-
-fn corrupt(path: &Path, why: String) -> StateStoreError {
-    StateStoreError::Corrupt { path: path.to_owned(), why }
 }
 
 fn unfinished(path: &Path) -> PathBuf {
