@@ -149,7 +149,8 @@ impl LogView {
         self.cache_bytes = 0;
         self.weights.clear();
         self.conf_state = metadata.get_conf_state().clone();
-        self.snapshot = Some(snapshot.clone());
+        // Its rows are not in the message: another one is made when it is needed.
+        self.snapshot = None;
     }
 
     /// The snapshot to give to followers from now on.

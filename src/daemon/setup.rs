@@ -167,6 +167,8 @@ fn open_state(
         release_key: directory.release_key().key(),
         timing: host::timing(config),
         log_keep_entries: limits::LOG_KEEP_ENTRIES,
+        log_keep_bytes: limits::LOG_KEEP_BYTES,
+        snapshot_rate: limits::SNAPSHOT_RATE,
         priority: config.eligibility.priority,
         preempt: config.eligibility.preempt,
     };

@@ -42,6 +42,9 @@ pub const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(60);
 /// or another that lags. At the limit: let go; the next one gets a newer snapshot.
 pub const SNAPSHOT_KEEP: Duration = Duration::from_secs(30);
 
+/// How often it is published how far snapshots are, and what the log weighs.
+pub const STORE_STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Requests that wait for the thread of snapshots. Never reached: each member has at most a window
 /// of pieces, a read and a few offers under way.
 pub const SNAPSHOT_REQUESTS: usize = 256;

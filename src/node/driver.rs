@@ -16,8 +16,9 @@ use super::handle::{TakeoverError, TransferError};
 use super::kv::{KvError, KvRequest};
 use super::machine::StateMachine;
 use super::node::Node;
+use super::snapshot::{self, SnapshotThread, SnapshotWorker};
 use super::status::{Change, HostStatus, NodeStatus};
-use super::store::{self, Store, StoreThread, StoreWorker};
+use super::store::{self, Store, StoreThread, StoreWorker, TravelStatus};
 use super::tell::{self, Teller};
 use super::timer::Timer;
 use crate::core::authority::Order;
@@ -59,6 +60,10 @@ pub struct Driver<M> {
     peers: mpsc::Receiver<PeerEvent>,
     disk: Disk,
     store: StoreThread,
+    snapshots: SnapshotThread,
+    travels: watch::Sender<Arc<TravelStatus>>,
+    /// When they were looked at last.
+    travels_at: Instant,
     timer: Timer,
     requests: mpsc::Receiver<Request>,
     /// What the surfaces report: the host, the scripts.
@@ -101,20 +106,27 @@ impl<M: StateMachine> Driver<M> {
         S: Store + 'static,
     {
         let fatal = surfaces.fatal.clone();
-        let store = store::start(StoreWorker::new(store), fatal.clone())?;
+        let intakes = store.intakes();
+        let store = StoreWorker::new(store);
+        let snapshots = snapshot::start(SnapshotWorker::new(store.views(), intakes))?;
+        let store = store::start(store, fatal.clone())?;
         let disk = disk_thread::start(DiskWorker::new(log, store.link()), fatal)?;
         let (to_driver, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let (status, status_reader) = watch::channel(Arc::new(node.status().clone()));
         let changes = broadcast::Sender::new(limits::CHANGE_BACKLOG);
+        let travels = watch::channel(Arc::default());
         let (known, asked) = (surfaces.host.clone(), surfaces.host_requests.clone());
         let handle = NodeHandle::new(to_driver, status_reader, changes.clone(), known, asked)
-            .with_store(store.status.clone());
+            .with_store(store.status.clone(), travels.1);
         let driver = Driver {
             node,
             transport,
             peers,
             disk,
             store,
+            snapshots,
+            travels: travels.0,
+            travels_at: Instant::default(),
             timer: Timer::new()?,
             requests,
             reports,
@@ -144,6 +156,7 @@ impl<M: StateMachine> Driver<M> {
                 biased;
                 Some(event) = self.disk.events.recv() => self.handle(event, &mut effects),
                 Some(event) = self.store.events.recv() => self.handle(event, &mut effects),
+                Some(event) = self.snapshots.events.recv() => self.handle(event, &mut effects),
                 Some(event) = self.reports.recv() => self.handle(event, &mut effects),
                 Some(event) = self.peers.recv() => self.peer_event(event, &mut effects),
                 Some(request) = self.requests.recv() => self.request(request, &mut effects),
@@ -152,7 +165,7 @@ impl<M: StateMachine> Driver<M> {
             self.take_waiting(&mut effects);
             self.turn(&mut effects);
         }
-        let Driver { transport, disk, store, .. } = self;
+        let Driver { transport, disk, store, snapshots, .. } = self;
         transport.shutdown().await;
         drop(disk.requests);
         drop(disk.events);
@@ -160,6 +173,7 @@ impl<M: StateMachine> Driver<M> {
         let ends = move || {
             let _ = disk.thread.join();
             store.join();
+            snapshots.join();
         };
         let _ = tokio::task::spawn_blocking(ends).await;
     }
@@ -170,6 +184,8 @@ impl<M: StateMachine> Driver<M> {
             if let Ok(event) = self.disk.events.try_recv() {
                 self.handle(event, effects);
             } else if let Ok(event) = self.store.events.try_recv() {
+                self.handle(event, effects);
+            } else if let Ok(event) = self.snapshots.events.try_recv() {
                 self.handle(event, effects);
             } else if let Ok(event) = self.reports.try_recv() {
                 self.handle(event, effects);
@@ -194,6 +210,10 @@ impl<M: StateMachine> Driver<M> {
         self.teller.disk(self.node.disk_stalls(now.boot), now.boot);
         for effect in effects.drain(..) {
             self.carry_out(effect);
+        }
+        if now.boot - self.travels_at >= limits::STORE_STATUS_INTERVAL {
+            self.travels_at = now.boot;
+            self.travels.send_replace(Arc::new(self.node.travels()));
         }
         self.next_ping = (self.surfaces.ping)(now.boot, self.node.ping_until());
     }
@@ -227,6 +247,9 @@ impl<M: StateMachine> Driver<M> {
             }
             PeerEvent::Standing { from: peer, eligible, priority, .. } => {
                 self.handle(Event::PeerStanding { peer, eligible, priority }, effects);
+            }
+            PeerEvent::Snapshot { from, frame, .. } => {
+                self.handle(Event::Snapshot { from, frame }, effects);
             }
             PeerEvent::Announced { release, reply } => self.announced(release, reply, effects),
         }
@@ -328,6 +351,9 @@ impl<M: StateMachine> Driver<M> {
             Effect::Fetch(fetch) => self.ask_disk(DiskRequest::Fetch(fetch)),
             Effect::Compact { index, term } => self.ask_disk(DiskRequest::Compact { index, term }),
             Effect::Store(request) => self.store.ask(request),
+            Effect::Snapshot(request) => self.snapshots.ask(request),
+            Effect::SendSnapshot { to, frame } => self.transport.send_snapshot(to, frame),
+            Effect::SnapshotNews(news) => tell::snapshot(&news, self.node.status()),
             Effect::Answer { request, answer } => self.answer(request, answer),
             Effect::Learn(known) => self.transport.learn(known),
             Effect::Publish(status) => {

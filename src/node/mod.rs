@@ -22,12 +22,14 @@ mod proposals;
 mod publish;
 mod quorum;
 mod recover;
+pub mod snapshot;
 pub mod status;
 pub mod store;
 mod succession;
 mod tell;
 mod timer;
 mod transfer;
+mod truncate;
 
 pub use node::{Member, Node, NodeConfig};
 pub use recover::recover;

@@ -25,7 +25,8 @@ use super::operator::Pausing;
 use super::proposals::Pending;
 use super::publish::Published;
 use super::quorum::Quorum;
-use super::store::StoreRequest;
+use super::snapshot::{Receiving, Sending};
+use super::store::{StoreRequest, Stored};
 use super::succession::Succession;
 use super::transfer::Transfer;
 
@@ -63,6 +64,10 @@ pub struct NodeConfig {
     pub timing: Timing,
     /// Applied entries kept in the log for lagging followers.
     pub log_keep_entries: u64,
+    /// Bytes of such entries.
+    pub log_keep_bytes: u64,
+    /// Bytes of snapshots that are sent in a second.
+    pub snapshot_rate: u64,
     /// How much this node should be preferred; more is better.
     pub priority: u32,
     /// Whether this node, when it is active, gives way to one of higher priority.
@@ -106,8 +111,10 @@ pub struct Node<M> {
     pub(super) now: Instant,
     pub(super) processes: BTreeMap<NodeId, u64>,
     pub(super) last_refused: Option<(u64, std::mem::Discriminant<Refused>)>,
-    durable: Index,
-    compacted: Index,
+    pub(super) durable: Index,
+    pub(super) compacted: Index,
+    pub(super) sending: Sending,
+    pub(super) receiving: Receiving,
     pub(super) quorum_seen: bool,
     pub(super) known: Known,
     pub(super) known_at: Option<Index>,
@@ -148,6 +155,8 @@ impl<M: StateMachine> Node<M> {
             last_refused: None,
             durable: applied.0,
             compacted,
+            sending: Sending::default(),
+            receiving: Receiving::default(),
             quorum_seen: false,
             known: Known::default(),
             known_at: None,
@@ -220,7 +229,10 @@ impl<M: StateMachine> Node<M> {
             }
             Event::Fetched { id, entries } => self.replica.fetched(id, entries),
             Event::StateDurable { index } => self.state_durable(index, effects),
+            Event::Stored(Stored::Viewed(viewed)) => self.viewed(viewed, effects),
             Event::Stored(_) => {}
+            Event::Snapshot { from, frame } => self.snapshot_frame(from, frame, effects),
+            Event::SnapshotDone(done) => self.snapshot_done(done, effects),
             Event::Propose { request, data } => self.propose(now, request, data, effects),
             Event::Transfer { request, to } => self.start_transfer(now, request, to, effects),
             Event::Shutdown => self.start_stopping(now, effects),
@@ -253,6 +265,7 @@ impl<M: StateMachine> Node<M> {
         if now.boot >= self.replica.next_deadline() {
             self.replica.tick(now.boot);
         }
+        self.send_snapshots(effects);
         loop {
             self.settle(now, effects);
             self.learn(effects);
@@ -295,7 +308,9 @@ impl<M: StateMachine> Node<M> {
         let later = |at: &Instant| *at > self.now;
         let preempt = self.preempt_deadline().filter(later);
         let quorum = self.quorum.deadline().filter(later);
-        let own = [transfer, self.stop_by, self.authority_deadline(self.now), preempt, quorum];
+        let snapshot = self.snapshot_deadline();
+        let authority = self.authority_deadline(self.now);
+        let own = [transfer, self.stop_by, authority, preempt, quorum, snapshot];
         own.into_iter().flatten().fold(self.replica.next_deadline(), Instant::min)
     }
 
@@ -311,6 +326,7 @@ impl<M: StateMachine> Node<M> {
             self.durable = snapshot.index;
             self.compacted = snapshot.index;
             self.replica.applied(snapshot.index);
+            self.forget_arrival_below(snapshot.index, effects);
             let later = self.pending.split_off(&(snapshot.index + 1));
             for (_, gone) in std::mem::replace(&mut self.pending, later) {
                 effects.push(Effect::Answer { request: gone.request, answer: Answer::Unknown });
@@ -318,7 +334,12 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
-    fn flush_turn(&mut self, output: crate::consensus::Output, effects: &mut Vec<Effect>) {
+    fn flush_turn(&mut self, mut output: crate::consensus::Output, effects: &mut Vec<Effect>) {
+        self.divert_snapshots(&mut output.send_now, effects);
+        self.divert_snapshots(&mut output.send_after, effects);
+        if let Some(taken) = output.persist.as_ref().and_then(|p| p.snapshot.as_ref()) {
+            self.snapshot_taken(taken);
+        }
         let snapshot_wanted = output.snapshot_wanted;
         let writes = output.persist.is_some();
         let number = output.number;
@@ -335,8 +356,8 @@ impl<M: StateMachine> Node<M> {
             }
         }
         self.apply(committed, effects);
-        if snapshot_wanted && self.applied.0 > 0 {
-            self.replica.provide_snapshot(self.applied.0, self.machine.to_bytes());
+        if snapshot_wanted {
+            self.snapshot_wanted(effects);
         }
     }
 
@@ -364,6 +385,7 @@ impl<M: StateMachine> Node<M> {
             }
         }
         self.replica.applied(last.0);
+        self.forget_arrival_below(last.0, effects);
         let state = changes.then(|| self.machine.cluster().clone());
         let work = Work { commands, applied: last, state };
         effects.push(Effect::Store(StoreRequest::Apply(work)));
@@ -374,19 +396,5 @@ impl<M: StateMachine> Node<M> {
         let activation = self.machine.cluster().activation();
         let token = activation.filter(|a| a.is_active()).map(|a| a.token());
         Committed { index, token, command, wanted: false }
-    }
-
-    fn state_durable(&mut self, index: Index, effects: &mut Vec<Effect>) {
-        self.durable = self.durable.max(index);
-        let keep = self.config.log_keep_entries;
-        let target = self.durable.saturating_sub(keep);
-        // In steps: dropping entries one by one would wake the disk for nothing.
-        if target < self.compacted + keep / 8 + 1 {
-            return;
-        }
-        let Some(term) = self.replica.term_of(target) else { return };
-        self.compacted = target;
-        self.replica.compact(target);
-        effects.push(Effect::Compact { index: target, term });
     }
 }

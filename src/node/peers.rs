@@ -19,6 +19,9 @@ impl<M: StateMachine> Node<M> {
             self.dropped_busy += 1;
             return;
         }
+        if !self.rows_are_here(&message) {
+            return; // Its sender offers them again.
+        }
         if let Err(refused) = self.replica.step(now, message) {
             self.refused += 1;
             // A line for each new reason, then for powers of two: a broken peer cannot fill a log.

@@ -45,6 +45,8 @@ impl Fixture {
             release_key: [7; 32],
             timing: Timing { enforcement: Enforcement::Nothing, ..Timing::default() },
             log_keep_entries: 1_000,
+            log_keep_bytes: 1 << 20,
+            snapshot_rate: 32 << 20,
             priority: 100,
             preempt: false,
         };

@@ -129,6 +129,11 @@ impl StateStore {
         self.durable
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What is durable now, for a snapshot.
     pub fn view(&self) -> Result<View, StateStoreError> {
         unimplemented!()

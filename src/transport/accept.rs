@@ -333,11 +333,7 @@ fn read_event(
     })
 }
 
-fn snapshot(
-    from: NodeId,
-    frame: SnapshotFrame,
-    credit: Credit,
-) -> Result<PeerEvent, PayloadError> {
+fn snapshot(from: NodeId, frame: SnapshotFrame, credit: Credit) -> Result<PeerEvent, PayloadError> {
     Ok(PeerEvent::Snapshot { from, frame: frame.check()?, credit })
 }
 

@@ -101,6 +101,9 @@ pub struct SnapshotReport {
     /// Whether it has all of it, checked and durable.
     #[prost(bool, tag = "5")]
     pub complete: bool,
+    /// Whether it answers an offer, or else rows.
+    #[prost(bool, tag = "7")]
+    pub answers_offer: bool,
     /// Why it does not take it, or what it had was of no use; empty: it does.
     #[prost(string, tag = "6")]
     pub refused: String,

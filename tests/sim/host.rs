@@ -19,8 +19,10 @@ use raftctl::core::{
 use raftctl::node::disk::{DiskRequest, DiskWorker};
 use raftctl::node::event::{Consequence, Effect, Event};
 use raftctl::node::machine::StateMachine;
+use raftctl::node::snapshot::{Intakes, NoIntakes, RowView, ViewError};
 use raftctl::node::store::{Done, Installer, Store, StoreRequest, StoreStatus, StoreWorker};
 use raftctl::node::{Member, Node, NodeConfig, recover};
+use raftctl::storage::state_store::{Piece, RowSum, SnapshotHeader};
 use raftctl::storage::{Batch, LogError, LogOptions, LogStore, SegmentedLog, SimDisk};
 
 use super::clock::Clock;
@@ -95,8 +97,35 @@ impl Store for SimStore {
         Ok(())
     }
 
+    fn view(&mut self) -> Result<Option<Box<dyn RowView>>, Infallible> {
+        let Stored { bytes, applied: (index, term) } = self.durable().clone();
+        let header = SnapshotHeader { index, term, state: bytes, ..SnapshotHeader::default() };
+        Ok((index > 0).then(|| Box::new(SimView(header)) as Box<dyn RowView>))
+    }
+
+    fn intakes(&self) -> Box<dyn Intakes> {
+        Box::new(NoIntakes)
+    }
+
     fn status(&self) -> StoreStatus {
         StoreStatus::default()
+    }
+}
+
+/// A view without rows.
+struct SimView(SnapshotHeader);
+
+impl RowView for SimView {
+    fn header(&self) -> &SnapshotHeader {
+        &self.0
+    }
+
+    fn rows_after(&self, _: Option<&[u8]>, _: usize, _: &mut RowSum) -> Result<Piece, ViewError> {
+        Ok(Piece { rows: Vec::new(), last: None })
+    }
+
+    fn sum_through(&self, _: Option<&[u8]>) -> Result<RowSum, ViewError> {
+        Ok(RowSum::default())
     }
 }
 
@@ -397,6 +426,8 @@ impl Host {
             release_key: self.key(),
             timing: settings.timing(self.id),
             log_keep_entries: settings.log_keep_entries,
+            log_keep_bytes: 1 << 20,
+            snapshot_rate: 1 << 20,
             priority: settings.host(self.id).priority,
             preempt: settings.authority.is_some_and(|plan| plan.preempt),
         }

@@ -9,6 +9,7 @@ use crate::core::kv::{apply, get, page};
 use crate::core::message::Snapshot;
 use crate::core::state::ClusterState;
 use crate::limits;
+use crate::node::snapshot::{DatabaseIntakes, Intakes, RowView};
 use crate::storage::state_store::{StateStore, StateStoreError};
 
 /// The database, and the rows.
@@ -78,6 +79,18 @@ impl Store for DatabaseStore {
     fn install(&mut self, snapshot: &Snapshot) -> Result<(), StateStoreError> {
         self.state = self.database.install(snapshot)?.state;
         Ok(())
+    }
+
+    fn view(&mut self) -> Result<Option<Box<dyn RowView>>, StateStoreError> {
+        if self.database.durable_index() == 0 {
+            return Ok(None);
+        }
+        let view: Box<dyn RowView> = Box::new(self.database.view()?);
+        Ok(Some(view))
+    }
+
+    fn intakes(&self) -> Box<dyn Intakes> {
+        Box::new(DatabaseIntakes(self.database.path().to_owned()))
     }
 
     fn status(&self) -> StoreStatus {
