@@ -8,6 +8,7 @@ use std::time::Duration;
 mod bus;
 mod client;
 mod host;
+mod http;
 mod kv;
 mod snapshot;
 mod standing;
@@ -16,6 +17,7 @@ mod succession;
 pub use bus::*;
 pub use client::*;
 pub use host::*;
+pub use http::*;
 pub use kv::*;
 pub use snapshot::*;
 pub use standing::*;
@@ -190,9 +192,23 @@ pub const LOG_MARK_BYTES: u64 = 64 << 10;
 /// At the limit: the least recently used pages are dropped and read again.
 pub const STATE_CACHE_BYTES: usize = 1 << 20;
 
-/// Largest database of the state machine that is examined in memory before it is opened, in bytes.
+/// Memory for what has changed in the store since its last flush, in bytes. Beyond it: flushed
+/// before its time, if no flush goes on.
+pub const STATE_CHANGES_BYTES: usize = 8 << 20;
+
+/// The same while a flush goes on. At the limit: applying waits for that flush and for one more.
+pub const STATE_CHANGES_MAX_BYTES: usize = 32 << 20;
+
+/// Memory for cached pages of a snapshot that arrives, in bytes.
+/// At the limit: pages are written before they are committed, and read again.
+pub const SNAPSHOT_CACHE_BYTES: usize = 2 << 20;
+
+/// Bytes of a snapshot's rows that a restart may lose: then they are made durable.
+pub const SNAPSHOT_COMMIT_BYTES: usize = 8 << 20;
+
+/// Largest database of the state machine that is examined before it is opened, in bytes.
 /// Beyond it: opened unexamined; damage is then found by whoever reads the damaged page.
-pub const STATE_EXAMINED_MAX_BYTES: u64 = 64 << 20;
+pub const STATE_EXAMINED_MAX_BYTES: u64 = 512 << 20;
 
 /// Entries kept by the state machine between durable commits: time bound.
 pub const STATE_FLUSH_INTERVAL: Duration = Duration::from_millis(1500);
@@ -276,6 +292,10 @@ pub const CLIENT_INSTANCES_MAX: usize = 256;
 /// Role and leader changes a slow subscriber may lag behind. At the limit: the oldest are lost to
 /// that subscriber, and it is told how many.
 pub const CHANGE_BACKLOG: usize = 256;
+
+/// Shortest time between two publications of a status in which only log positions moved.
+/// At the limit: the newest is published when it is over; everything else is published at once.
+pub const STATUS_POSITIONS_PAUSE: Duration = Duration::from_millis(50);
 
 /// Deadline for asking a remote node for its state.
 pub const REMOTE_STATUS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -383,6 +403,10 @@ const _: () = {
     assert!(SCRIPT_OUTPUT_MAX_BYTES <= SCRIPT_READ_BYTES);
     // One member that announces all the time stays below what the others take.
     assert!(ANNOUNCEMENTS_PER_SECOND as u128 * ANNOUNCE_PAUSE_MIN.as_millis() > 2 * 1000);
+    assert!(STATE_CHANGES_BYTES < STATE_CHANGES_MAX_BYTES);
+    assert!(KV_QUOTA_LOWEST_BYTES <= KV_QUOTA_BYTES && KV_QUOTA_BYTES <= KV_QUOTA_HIGHEST_BYTES);
+    assert!(KV_SNAPSHOT_RATE_LOWEST <= KV_SNAPSHOT_RATE);
+    assert!(KV_SNAPSHOT_RATE <= KV_SNAPSHOT_RATE_HIGHEST);
     assert!(HOST_POLL.as_nanos() < HOST_WATCH.as_nanos());
     assert!(HOST_CALL_TIMEOUT.as_nanos() < HOST_JOB_TIMEOUT.as_nanos());
 };

@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use raftctl::config::{Config, ConfigFile, Eligibility, Health};
+use raftctl::config::{Config, ConfigFile, Eligibility, Health, Http, Kv};
 
 #[test]
 fn configuration_files_are_read_as_written_down() {
@@ -57,7 +57,8 @@ fn answer(case: &str) -> String {
 }
 
 fn summary(config: &Config) -> String {
-    let Config { node, cluster, raft, authority, eligibility, health, events, log } = config;
+    let Config { node, cluster, raft, authority, eligibility, health, events, http, kv, log } =
+        config;
     let mut text = String::new();
     let members = cluster.members.iter().map(|m| format!("{}={}@{}", m.id, m.name, m.address));
     let members: Vec<String> = members.collect();
@@ -75,6 +76,12 @@ fn summary(config: &Config) -> String {
         writeln!(text, "  {health:?}").unwrap();
     }
     writeln!(text, "  {events:?}").unwrap();
+    if *http != Http::default() {
+        writeln!(text, "  {http:?}").unwrap();
+    }
+    if *kv != Kv::default() {
+        writeln!(text, "  {kv:?}").unwrap();
+    }
     write!(text, "  {log:?}").unwrap();
     text
 }

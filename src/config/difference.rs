@@ -1,7 +1,8 @@
 //! What differs between two configurations, key by key, in the words of the file.
 
 use super::keys::{KEYS, Key};
-use super::{Config, Eligibility, Enforcement, Health, LogFormat, LogTarget};
+use super::kv::show;
+use super::{Config, Eligibility, Enforcement, Health, Http, LogFormat, LogTarget};
 use crate::core::role::EventName;
 
 /// A key with two values.
@@ -26,7 +27,8 @@ impl Config {
 
 /// What `key` comes to, defaults included.
 fn value(config: &Config, key: &Key) -> String {
-    let Config { node, cluster, raft, authority, eligibility, health, events, log } = config;
+    let Config { node, cluster, raft, authority, eligibility, health, events, http, kv, log } =
+        config;
     match (key.section, key.name) {
         ("node", "name") => node.name.to_string(),
         ("node", "address") => node.address.to_string(),
@@ -52,6 +54,9 @@ fn value(config: &Config, key: &Key) -> String {
         },
         ("eligibility", name) => of_eligibility(eligibility, name),
         ("health", name) => of_health(health, name),
+        ("http", name) => of_http(http, name),
+        ("kv", "quota") => show(kv.quota_bytes),
+        ("kv", "snapshot_rate") => show(kv.snapshot_rate),
         ("events", "timeout") => duration(events.timeout),
         ("events", "kill_after") => duration(events.kill_after),
         ("events", event) => {
@@ -100,6 +105,24 @@ fn of_health(health: &Health, name: &str) -> String {
     }
 }
 
+fn of_http(http: &Http, name: &str) -> String {
+    let listed = |texts: &[String]| match texts {
+        [] => "none".to_owned(),
+        texts => texts.join(" "),
+    };
+    match name {
+        "listen" => http.listen.as_ref().map_or("off".to_owned(), |a| a.to_string()),
+        "token_file" => match &http.token_file {
+            Some(path) => path.display().to_string(),
+            None => "none".to_owned(),
+        },
+        "allow_origins" => listed(&http.allow_origins),
+        "connections" => http.connections.to_string(),
+        "rate" => http.rate.to_string(),
+        _ => unreachable!("[http] {name} has no value here"),
+    }
+}
+
 fn duration(duration: std::time::Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
@@ -131,6 +154,8 @@ mod tests {
                    eligibility.eligible_while = [\"a.service\"]\n\
                    health.command = [\"/bin/true\"]\nhealth.interval = \"1s\"\n\
                    events.leader = \"x.sh\"\nevents.quorum-lost = \"q.sh\"\n\
+                   http.listen = \"127.0.0.1:80\"\nhttp.rate = 5\n\
+                   kv.quota = \"1GiB\"\nkv.snapshot_rate = \"1536KiB\"\n\
                    events.timeout = \"1s\"\nlog.level = \"debug\"\n";
         let differences = config(BASE).differences(&config(new));
         let lines: Vec<String> = differences
@@ -154,6 +179,10 @@ mod tests {
             "[events] leader: none -> /etc/raftctl/x.sh",
             "[events] quorum-lost: none -> /etc/raftctl/q.sh",
             "[events] timeout: 30s -> 1s",
+            "[http] listen: off -> 127.0.0.1:80",
+            "[http] rate: 100000 -> 5",
+            "[kv] quota: 256MiB -> 1GiB",
+            "[kv] snapshot_rate: 32MiB -> 1536KiB",
             "[log] level: info -> debug",
         ];
         assert_eq!(lines, expected);

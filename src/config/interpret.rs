@@ -9,8 +9,8 @@ use super::keys::Kind;
 use super::nodes::{self, Places};
 use super::reader::{self, Bad, Field, Origin, Reader, Section};
 use super::{
-    Cluster, Config, Eligibility, EventName, Events, Health, Log, LogFormat, LogLevel, LogTarget,
-    Member, Node, authority, standing, timing,
+    Cluster, Config, Eligibility, EventName, Events, Health, Http, Log, LogFormat, LogLevel,
+    LogTarget, Member, Node, authority, http, kv, standing, timing,
 };
 use crate::core::id::is_valid_name;
 use crate::core::{Address, NodeId, NodeName};
@@ -46,7 +46,9 @@ fn document<'a>(
 ) -> Result<Vec<Config>, Bad> {
     let sections = reader.sections(root);
     let section = |kind| sections.get(kind).cloned().unwrap_or_else(|| Section::absent(kind));
-    for kind in ["cluster", "raft", "authority", "eligibility", "health", "events", "log"] {
+    for kind in
+        ["cluster", "raft", "authority", "eligibility", "health", "events", "http", "kv", "log"]
+    {
         reader.check_keys(&section(kind), &[]);
     }
     let cluster = cluster(reader, &section("cluster"));
@@ -56,8 +58,10 @@ fn document<'a>(
         eligibility: section("eligibility"),
         health: section("health"),
         events: section("events"),
+        http: section("http"),
     };
     let of_all = of_all.read(reader, Own::default(), places);
+    let kv = kv::kv(reader, &section("kv"));
     let log = log(reader, &section("log"), places);
     let nodes = match sections.get("nodes") {
         Some(nodes) => several(reader, nodes, &section("node"), cluster.as_ref(), &of_all, places),
@@ -67,12 +71,12 @@ fn document<'a>(
             let complete = of_all
                 .as_ref()
                 .map_err(|bad| *bad)
-                .and_then(|own| standing::check_command(reader, &section("health"), &own.health));
+                .and_then(|own| own.check(reader, &section("health"), &section("http")));
             node.and_then(|node| complete.map(|()| node))
                 .and_then(|node| Ok(vec![(node, of_all.clone()?)]))
         }
     };
-    let (cluster, raft, authority, log) = (cluster?, raft?, authority?, log?);
+    let (cluster, raft, authority, kv, log) = (cluster?, raft?, authority?, kv?, log?);
     let config = |(node, own): (Node, Own)| Config {
         node,
         cluster: cluster.clone(),
@@ -81,6 +85,8 @@ fn document<'a>(
         eligibility: own.eligibility,
         health: own.health,
         events: own.events,
+        http: own.http,
+        kv,
         log: log.clone(),
     };
     Ok(nodes?.into_iter().map(config).collect())
@@ -92,11 +98,26 @@ struct Own {
     eligibility: Eligibility,
     health: Health,
     events: Events,
+    http: Http,
 }
 
 impl Default for Own {
     fn default() -> Own {
-        Own { eligibility: Eligibility::default(), health: Health::default(), events: no_events() }
+        Own {
+            eligibility: Eligibility::default(),
+            health: Health::default(),
+            events: no_events(),
+            http: Http::default(),
+        }
+    }
+}
+
+impl Own {
+    /// Reports sections whose one necessary key is missing.
+    fn check(&self, reader: &mut Reader<'_>, health: &Section, http: &Section) -> Result<(), Bad> {
+        let command = standing::check_command(reader, health, &self.health);
+        let listen = http::check_listen(reader, http, &self.http);
+        command.and(listen)
     }
 }
 
@@ -105,6 +126,7 @@ struct PerNode<'a> {
     eligibility: Section<'a>,
     health: Section<'a>,
     events: Section<'a>,
+    http: Section<'a>,
 }
 
 impl<'a> PerNode<'a> {
@@ -116,9 +138,9 @@ impl<'a> PerNode<'a> {
             reader.check_keys(&found, &[]);
             Ok(found)
         };
-        let (eligibility, health, events) =
-            (table("eligibility"), table("health"), table("events"));
-        Ok(PerNode { eligibility: eligibility?, health: health?, events: events? })
+        let (eligibility, health) = (table("eligibility"), table("health"));
+        let (events, http) = (table("events"), table("http"));
+        Ok(PerNode { eligibility: eligibility?, health: health?, events: events?, http: http? })
     }
 
     /// What they say; what they do not is as in `base`.
@@ -126,7 +148,8 @@ impl<'a> PerNode<'a> {
         let eligibility = standing::eligibility(reader, &self.eligibility, base.eligibility);
         let health = standing::health(reader, &self.health, base.health);
         let events = events(reader, &self.events, base.events, places);
-        Ok(Own { eligibility: eligibility?, health: health?, events: events? })
+        let http = http::http(reader, &self.http, base.http, places);
+        Ok(Own { eligibility: eligibility?, health: health?, events: events?, http: http? })
     }
 }
 
@@ -142,7 +165,7 @@ fn several<'a>(
     let shared = nodes::shared(reader, node);
     let expected = "a table [nodes.NAME] for each local node";
     let mut result = Vec::new();
-    let mut origins: Vec<(Origin, Node)> = Vec::new();
+    let mut origins: Vec<(Origin, Node, Http)> = Vec::new();
     let mut good = shared.as_ref().map(|_| ()).map_err(|bad| *bad);
     for name in nodes.keys() {
         let Ok(Some(section)) = reader.table(nodes, name, "node", expected) else {
@@ -152,7 +175,7 @@ fn several<'a>(
         let own = PerNode::of(reader, &section).and_then(|own| {
             let base = of_all.clone().unwrap_or_default();
             let read = own.read(reader, base, places)?;
-            standing::check_command(reader, &own.health, &read.health)?;
+            read.check(reader, &own.health, &own.http)?;
             of_all.as_ref().map(|_| read).map_err(|bad| *bad)
         });
         let Ok(shared) = &shared else { continue };
@@ -160,7 +183,8 @@ fn several<'a>(
         let node = nodes::one_of_several(reader, name, &section, cluster, shared, places);
         match (node, own) {
             (Ok(node), Ok(own)) => {
-                origins.push((section.origin_of_default("name", String::new()), node.clone()));
+                let origin = section.origin_of_default("name", String::new());
+                origins.push((origin, node.clone(), own.http.clone()));
                 result.push((node, own));
             }
             _ => good = Err(Bad),

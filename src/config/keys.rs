@@ -3,7 +3,9 @@
 //! The check for unknown keys, the "expected ..." of messages and the manual page
 //! raftctl.toml(5) all come from [`KEYS`]; a key that is not here does not exist.
 
-use crate::core::id::NAME_GRAMMAR;
+mod kind;
+
+pub use kind::Kind;
 
 /// A section of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,80 +14,6 @@ pub struct Section {
     pub name: &'static str,
     /// One line for the manual.
     pub doc: &'static str,
-}
-
-/// What a key holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A node or cluster name.
-    Name,
-    /// `host:port`.
-    Address,
-    /// A file or directory; relative to the directory of the configuration file.
-    Path,
-    /// A duration with unit.
-    Duration,
-    /// A table of member names and addresses.
-    Members,
-    /// A log level.
-    Level,
-    /// A log format.
-    Format,
-    /// What happens when a demotion takes too long.
-    OnDemoteTimeout,
-    /// Who enforces the end of an activation.
-    Enforcement,
-    /// A whole number.
-    Number,
-    /// Yes or no.
-    Flag,
-    /// Names of units.
-    Units,
-    /// A program and its arguments.
-    Command,
-}
-
-impl Kind {
-    /// The type's name in the manual.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Kind::Name => "name",
-            Kind::Address => "address",
-            Kind::Path => "path",
-            Kind::Duration => "duration",
-            Kind::Members => "table of addresses",
-            Kind::Level => "level",
-            Kind::Format => "format",
-            Kind::OnDemoteTimeout => "action",
-            Kind::Enforcement => "enforcement",
-            Kind::Number => "number",
-            Kind::Flag => "true or false",
-            Kind::Units => "list of units",
-            Kind::Command => "list of words",
-        }
-    }
-
-    /// What a value must look like, for messages.
-    pub const fn expected(self) -> &'static str {
-        match self {
-            Kind::Name => NAME_GRAMMAR,
-            Kind::Address => {
-                "host:port in quotes, for example \"192.0.2.1:7100\", \"[2001:db8::1]:7100\" or \
-                 \"db1.example:7100\""
-            }
-            Kind::Path => "a path in quotes, absolute or relative to this file",
-            Kind::Duration => "a duration with its unit in quotes, for example \"200ms\" or \"5s\"",
-            Kind::Members => "a table such as { n1 = \"192.0.2.1:7100\", n2 = \"192.0.2.2:7100\" }",
-            Kind::Level => "one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
-            Kind::Format => "\"text\" or \"json\"",
-            Kind::OnDemoteTimeout => "one of \"none\", \"kill\", \"reboot\"",
-            Kind::Enforcement => "\"systemd\" or \"none\"",
-            Kind::Number => "a whole number",
-            Kind::Flag => "true or false, without quotes",
-            Kind::Units => "a list of units such as [\"nginx.service\", \"pg@main.service\"]",
-            Kind::Command => "a list of words such as [\"/usr/local/bin/check\", \"--quick\"]",
-        }
-    }
 }
 
 /// One key.
@@ -124,11 +52,13 @@ pub const SECTIONS: &[Section] = &[
     },
     Section { name: "health", doc: "A program that says whether this host is healthy." },
     Section { name: "events", doc: "Scripts that run when something happens to this node." },
+    Section { name: "http", doc: "The store and the state of the node over HTTP." },
+    Section { name: "kv", doc: "The store; the same on every host." },
     Section { name: "log", doc: "What the agent writes about itself, and where." },
 ];
 
 /// Sections that later versions will know; refused until then, so that nobody believes they work.
-pub const RESERVED: &[&str] = &["fence", "http", "kv"];
+pub const RESERVED: &[&str] = &["fence"];
 
 /// Every key.
 pub const KEYS: &[Key] = &[
@@ -350,6 +280,59 @@ pub const KEYS: &[Key] = &[
         Kind::Duration,
         Some("5s"),
         "How long after SIGTERM the group gets SIGKILL; at most 24h.",
+    ),
+    key(
+        "http",
+        "listen",
+        Kind::Address,
+        None,
+        "Address to serve HTTP on. Off by default. One that is not of the loopback interface needs \
+         a token. Several local nodes need one each, in [nodes.NAME.http].",
+    ),
+    key(
+        "http",
+        "token_file",
+        Kind::Path,
+        Some("the credential http-token, if systemd passes one"),
+        "File with the token that clients have to show; its first line, of 16 to 512 characters. \
+         Read at the start and at each reload.",
+    ),
+    key(
+        "http",
+        "allow_origins",
+        Kind::Origins,
+        Some("none"),
+        "Web pages whose scripts may use it (CORS), by their origins; at most 16.",
+    ),
+    key(
+        "http",
+        "connections",
+        Kind::Number,
+        Some("1024"),
+        "Connections that are open at once; 1 to 8192. One more is told to try again, and closed.",
+    ),
+    key(
+        "http",
+        "rate",
+        Kind::Number,
+        Some("100000"),
+        "Requests a second that one client address may make, as many at once; 1 to 1000000.",
+    ),
+    key(
+        "kv",
+        "quota",
+        Kind::Size,
+        Some("256MiB"),
+        "How much the store may hold, keys and values and 32 bytes for each of them; 1MiB to 8GiB. \
+         A write that would grow it beyond that is refused, by the quota of the node that was asked.",
+    ),
+    key(
+        "kv",
+        "snapshot_rate",
+        Kind::Size,
+        Some("32MiB"),
+        "How much of the store is sent in a second to a member that has been away for too long to \
+         be given the log; 64KiB to 1GiB.",
     ),
     key("log", "level", Kind::Level, Some("info"), "The least important level that is written."),
     key("log", "file", Kind::Path, None, "File to append to. Standard error by default."),

@@ -13,8 +13,10 @@ mod difference;
 mod digest;
 mod error;
 mod events;
+mod http;
 mod interpret;
 pub mod keys;
+mod kv;
 mod nodes;
 mod reader;
 mod standing;
@@ -28,6 +30,8 @@ use std::time::Duration;
 pub use difference::Difference;
 pub use error::{ConfigError, ConfigErrors, Problem, SelectError};
 pub use events::EventName;
+pub use http::Http;
+pub use kv::Kv;
 pub use standing::{Eligibility, Health};
 
 use crate::core::{Address, NodeId, NodeName};
@@ -56,6 +60,10 @@ pub struct Config {
     pub health: Health,
     /// Event scripts.
     pub events: Events,
+    /// Who may use the agent over HTTP, and where.
+    pub http: Http,
+    /// How much the store holds.
+    pub kv: Kv,
     /// What the agent writes about itself.
     pub log: Log,
 }

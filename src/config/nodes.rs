@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::digest::canonical;
 use super::keys::Kind;
 use super::reader::{Bad, Field, Origin, Reader, Section};
-use super::{Cluster, Member, Node, SOCKET_NAME};
+use super::{Cluster, Http, Member, Node, SOCKET_NAME};
 use crate::core::{Address, NodeName};
 use crate::limits;
 
@@ -79,7 +79,7 @@ pub(super) fn one_of_several(
 ) -> Result<Node, Bad> {
     let expected = "no name here, since the name of the table is the node's name";
     reader.refuse_key(section, "name", expected);
-    reader.check_keys(section, &["eligibility", "health", "events"]);
+    reader.check_keys(section, &["eligibility", "health", "events", "http"]);
     let origin = section.origin_of_default("name", format!("{name:?}"));
     let member = match (name.parse::<NodeName>(), cluster) {
         (Err(_), _) => Err(reader.refuse(&origin, Kind::Name.expected())),
@@ -95,9 +95,9 @@ pub(super) fn one_of_several(
 }
 
 /// Reports two nodes of one file that would share what each needs for itself.
-pub(super) fn check_distinct(reader: &mut Reader, nodes: &[(Origin, Node)]) {
-    for (at, (origin, node)) in nodes.iter().enumerate() {
-        for (_, other) in &nodes[..at] {
+pub(super) fn check_distinct(reader: &mut Reader, nodes: &[(Origin, Node, Http)]) {
+    for (at, (origin, node, http)) in nodes.iter().enumerate() {
+        for (_, other, other_http) in &nodes[..at] {
             let name = &other.name;
             let mut clash = |key: &str, value: String| {
                 let expected = format!("one of its own, but {name} of this file has the same");
@@ -105,6 +105,9 @@ pub(super) fn check_distinct(reader: &mut Reader, nodes: &[(Origin, Node)]) {
             };
             if node.listen == other.listen {
                 clash("listen", format!("\"{}\"", node.listen));
+            }
+            if let (Some(listen), true) = (&http.listen, http.listen == other_http.listen) {
+                clash("http.listen", format!("\"{listen}\""));
             }
             if node.state_directory == other.state_directory {
                 clash("state_directory", format!("{:?}", node.state_directory));

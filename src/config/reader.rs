@@ -203,7 +203,7 @@ impl<'t> Reader<'t> {
             DeValue::String(text) => text.parse::<f64>().is_ok(),
             _ => false,
         };
-        if known.kind == Kind::Duration && bare {
+        if matches!(known.kind, Kind::Duration | Kind::Size) && bare {
             let expected = format!("{}; a bare number has no unit", known.kind.expected());
             return Err(self.refuse(&origin, expected));
         }

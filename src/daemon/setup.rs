@@ -168,11 +168,12 @@ fn open_state(
         timing: host::timing(config),
         log_keep_entries: limits::LOG_KEEP_ENTRIES,
         log_keep_bytes: limits::LOG_KEEP_BYTES,
-        snapshot_rate: limits::SNAPSHOT_RATE,
+        snapshot_rate: config.kv.snapshot_rate,
         priority: config.eligibility.priority,
         preempt: config.eligibility.preempt,
+        kv_quota_bytes: config.kv.quota_bytes,
     };
-    let store = DatabaseStore::new(store, stored.state.clone());
+    let store = DatabaseStore::new(store, config.kv.quota_bytes);
     let node = Node::new(node_config, replica, ClusterMachine(stored.state), applied);
     Ok((node, (log, store)))
 }

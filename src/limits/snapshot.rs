@@ -26,10 +26,6 @@ pub const SNAPSHOT_PIECE_MAX_BYTES: usize =
 /// nevertheless, and says what it has.
 pub const SNAPSHOT_WINDOW_PIECES: usize = 8;
 
-/// Bytes of snapshots that this node sends in a second, to all members together, if nothing else is
-/// configured. At the limit: the next piece waits.
-pub const SNAPSHOT_RATE: u64 = 32 << 20;
-
 /// How long a sender waits for a report before it asks what the member has.
 pub const SNAPSHOT_RETRY: Duration = Duration::from_secs(2);
 

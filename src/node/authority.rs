@@ -105,11 +105,15 @@ impl<M: StateMachine> Node<M> {
             return;
         }
         let commits = self.replica.commits_in_term();
-        let wanted = commits && self.authority.wants_round(now, term);
+        let reads = self.kv.wants_round();
+        let wanted = commits && (reads || self.authority.wants_round(now, term));
         if !wanted && now.boot < self.replica.heartbeat_at() {
             return;
         }
         let context = commits.then(|| self.authority.begin_round(now, term));
+        if let Some(context) = context {
+            self.kv.begin_round(context);
+        }
         self.replica.heartbeat(now.boot, context);
     }
 

@@ -13,7 +13,7 @@ use super::disk_thread::{self, Disk, Fatal};
 use super::event::{Answer, Consequence, Effect, Event, RequestId};
 use super::handle::{HostRequest, NodeHandle, PauseError, RemoteStatusError, Request};
 use super::handle::{TakeoverError, TransferError};
-use super::kv::{KvError, KvRequest};
+use super::kv::Waiting;
 use super::machine::StateMachine;
 use super::node::Node;
 use super::snapshot::{self, SnapshotThread, SnapshotWorker};
@@ -77,6 +77,7 @@ pub struct Driver<M> {
     pauses: BTreeMap<RequestId, oneshot::Sender<Result<(), PauseError>>>,
     remote: BTreeMap<u64, Remote>,
     announcements: BTreeMap<RequestId, AnnouncementReply>,
+    store_requests: Waiting,
     next_ping: Option<Instant>,
     teller: Teller,
     stopped: bool,
@@ -139,6 +140,7 @@ impl<M: StateMachine> Driver<M> {
             pauses: BTreeMap::new(),
             remote: BTreeMap::new(),
             announcements: BTreeMap::new(),
+            store_requests: Waiting::default(),
             next_ping: None,
             teller: Teller::default(),
             stopped: false,
@@ -251,6 +253,9 @@ impl<M: StateMachine> Driver<M> {
             PeerEvent::Snapshot { from, frame, .. } => {
                 self.handle(Event::Snapshot { from, frame }, effects);
             }
+            PeerEvent::Kv { from, frame, .. } => {
+                self.handle(Event::KvFrame { from, frame }, effects);
+            }
             PeerEvent::Announced { release, reply } => self.announced(release, reply, effects),
         }
     }
@@ -283,16 +288,12 @@ impl<M: StateMachine> Driver<M> {
                 self.handle(Event::Pause { request, on, force }, effects);
             }
             Request::RemoteStatus { of, reply } => self.ask_remote(of, reply),
-            Request::Kv(request) => self.kv_request(request),
+            Request::Kv(request) => {
+                let id = RequestId(self.fresh_number());
+                let event = self.store_requests.take(id, request, clock::now());
+                self.handle(event, effects);
+            }
             Request::Shutdown => self.handle(Event::Shutdown, effects),
-        }
-    }
-
-    fn kv_request(&mut self, request: KvRequest) {
-        // Not there yet.
-        match request {
-            KvRequest::Write { reply, .. } => drop(reply.send(Err(KvError::Stopping))),
-            KvRequest::Read { reply, .. } => drop(reply.send(Err(KvError::Stopping))),
         }
     }
 
@@ -373,6 +374,9 @@ impl<M: StateMachine> Driver<M> {
                 self.transport.set_standing(eligible, priority);
             }
             Effect::Host(order) => (self.surfaces.order)(order),
+            Effect::KvSend { to, frame } => {
+                self.transport.send_kv(to, frame);
+            }
             Effect::Warn(text) => tracing::warn!("{text}, ignoring"),
             Effect::Stopped => self.stopped = true,
         }
@@ -403,6 +407,8 @@ impl<M: StateMachine> Driver<M> {
                     let _ = reply.send(result);
                 }
             }
+            Answer::Written(result) => self.store_requests.written(request, result),
+            Answer::Read(result) => self.store_requests.read(request, result),
             Answer::Release(outcome) => {
                 if let Some(reply) = self.announcements.remove(&request) {
                     reply.send(outcome);

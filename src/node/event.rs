@@ -6,15 +6,17 @@
 use crate::consensus::{Fetch, FetchId, Persist};
 use crate::core::authority::{Order, Report};
 use crate::core::command::Release;
+use crate::core::kv::{KvFrame, Written};
 use crate::core::message::{Entry, Message};
 use crate::core::role::ScriptEvent;
-use crate::core::{Incarnation, Index, NodeId, NodeName, Term, Token};
+use crate::core::{Incarnation, Index, Instant, NodeId, NodeName, Term, Token};
 use crate::transport::Known;
 use crate::transport::snapshot::SnapshotFrame;
 
 pub use crate::core::release::ReleaseOutcome;
 
 use super::handle::{PauseError, TakeoverError, TransferError};
+use super::kv::{KvError, KvPage, KvRead, KvWrite};
 use super::snapshot::{SnapshotDone, SnapshotNews, SnapshotRequest};
 use super::status::{Change, NodeStatus};
 use super::store::{StoreRequest, Stored};
@@ -75,6 +77,31 @@ pub enum Event {
     },
     /// The thread of snapshots has done something.
     SnapshotDone(SnapshotDone),
+    /// A surface writes to the store.
+    KvWrite {
+        /// Names the answer.
+        request: RequestId,
+        /// What.
+        write: KvWrite,
+        /// By when it is answered.
+        deadline: Instant,
+    },
+    /// A surface reads from the store.
+    KvRead {
+        /// Names the answer.
+        request: RequestId,
+        /// What.
+        read: KvRead,
+        /// By when it is answered.
+        deadline: Instant,
+    },
+    /// A peer has something to say about the store.
+    KvFrame {
+        /// The peer.
+        from: NodeId,
+        /// What.
+        frame: KvFrame,
+    },
     /// A client's command.
     Propose {
         /// Names the answer.
@@ -166,6 +193,10 @@ pub enum Answer {
     TakenOver(Result<Token, TakeoverError>),
     /// Result of a pause or resumption.
     Paused(Result<(), PauseError>),
+    /// Result of a write to the store.
+    Written(Result<Written, KvError>),
+    /// Result of a read from the store.
+    Read(Result<KvPage, KvError>),
 }
 
 /// Something to do on the host because of a role change, with what it needs to know.
@@ -252,6 +283,13 @@ pub enum Effect {
         eligible: bool,
         /// How much it should be preferred.
         priority: u32,
+    },
+    /// Say this to a peer, if it can be reached.
+    KvSend {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        frame: KvFrame,
     },
     /// Something an operator should read once.
     Warn(String),

@@ -3,6 +3,7 @@
 //! [`Node`] is the synchronous whole: events in, ordered effects out. `driver` runs it over real
 //! disks and sockets; the simulator runs the same value over simulated ones.
 
+mod apply;
 mod authority;
 pub mod clock;
 pub mod disk;

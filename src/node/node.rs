@@ -11,22 +11,20 @@ use std::collections::BTreeMap;
 
 use crate::consensus::{Refused, Replica};
 use crate::core::authority::{Authority, Me, Timing};
-use crate::core::kv::{Committed, KvCommand, Work};
-use crate::core::message::Entry;
 use crate::core::secret::Key;
 use crate::core::{Address, Incarnation, Index, Instant, NodeId, NodeName, Reading, Term};
 use crate::transport::Known;
 
 use super::authority::Duties;
-use super::event::{Answer, Effect, Event};
+use super::event::{Effect, Event};
 use super::flush::Flush;
+use super::kv::Kv;
 use super::machine::StateMachine;
 use super::operator::Pausing;
 use super::proposals::Pending;
 use super::publish::Published;
 use super::quorum::Quorum;
 use super::snapshot::{Receiving, Sending};
-use super::store::{StoreRequest, Stored};
 use super::succession::Succession;
 use super::transfer::Transfer;
 
@@ -72,6 +70,8 @@ pub struct NodeConfig {
     pub priority: u32,
     /// Whether this node, when it is active, gives way to one of higher priority.
     pub preempt: bool,
+    /// Bytes that the store may hold, for writes that are asked of this node.
+    pub kv_quota_bytes: u64,
 }
 
 /// A peer with a complete handshake.
@@ -107,6 +107,9 @@ pub struct Node<M> {
     /// An operator's pause or resumption that waits for the log.
     pub(super) pausing: Option<Pausing>,
     pub(super) quorum: Quorum,
+    pub(super) kv: Kv,
+    /// When the leader of now was heard last.
+    pub(super) heard_leader: Option<Instant>,
     /// When this turn began.
     pub(super) now: Instant,
     pub(super) processes: BTreeMap<NodeId, u64>,
@@ -136,6 +139,8 @@ impl<M: StateMachine> Node<M> {
             word_given: false,
             pausing: None,
             quorum: Quorum::default(),
+            kv: Kv::new(config.invocation, config.kv_quota_bytes, applied.0),
+            heard_leader: None,
             now: Instant::default(),
             config,
             replica,
@@ -229,8 +234,14 @@ impl<M: StateMachine> Node<M> {
             }
             Event::Fetched { id, entries } => self.replica.fetched(id, entries),
             Event::StateDurable { index } => self.state_durable(index, effects),
-            Event::Stored(Stored::Viewed(viewed)) => self.viewed(viewed, effects),
-            Event::Stored(_) => {}
+            Event::Stored(stored) => self.stored(stored, effects),
+            Event::KvWrite { request, write, deadline } => {
+                self.kv_write(now, (request, write), deadline, effects);
+            }
+            Event::KvRead { request, read, deadline } => {
+                self.kv_read(now, (request, read), deadline, effects);
+            }
+            Event::KvFrame { from, frame } => self.kv_frame(from, frame),
             Event::Snapshot { from, frame } => self.snapshot_frame(from, frame, effects),
             Event::SnapshotDone(done) => self.snapshot_done(done, effects),
             Event::Propose { request, data } => self.propose(now, request, data, effects),
@@ -284,6 +295,7 @@ impl<M: StateMachine> Node<M> {
     /// Replica, authority and duties, until none of them has anything to do now.
     fn settle(&mut self, now: Reading, effects: &mut Vec<Effect>) {
         loop {
+            self.kv_turn(now.boot, effects);
             self.lease_round(now);
             while let Some(output) = self.replica.ready() {
                 self.flush_turn(output, effects);
@@ -300,6 +312,7 @@ impl<M: StateMachine> Node<M> {
                 break;
             }
         }
+        self.kv_serve(effects);
     }
 
     /// When [`Node::turn`] must run even without an event.
@@ -308,93 +321,12 @@ impl<M: StateMachine> Node<M> {
         let later = |at: &Instant| *at > self.now;
         let preempt = self.preempt_deadline().filter(later);
         let quorum = self.quorum.deadline().filter(later);
-        let snapshot = self.snapshot_deadline();
         let authority = self.authority_deadline(self.now);
-        let own = [transfer, self.stop_by, authority, preempt, quorum, snapshot];
-        own.into_iter().flatten().fold(self.replica.next_deadline(), Instant::min)
-    }
-
-    fn persisted(&mut self, number: u64, effects: &mut Vec<Effect>) {
-        let released = self.flush.persisted(number, effects);
-        if let Some(number) = released.number {
-            self.replica.persisted(number);
-        }
-        if let Some(snapshot) = released.snapshot {
-            let restored = self.machine.restore(snapshot.index, &snapshot.data);
-            restored.unwrap_or_else(|e| panic!("cannot restore snapshot: {e}"));
-            self.applied = (snapshot.index, snapshot.term);
-            self.durable = snapshot.index;
-            self.compacted = snapshot.index;
-            self.replica.applied(snapshot.index);
-            self.forget_arrival_below(snapshot.index, effects);
-            let later = self.pending.split_off(&(snapshot.index + 1));
-            for (_, gone) in std::mem::replace(&mut self.pending, later) {
-                effects.push(Effect::Answer { request: gone.request, answer: Answer::Unknown });
-            }
-        }
-    }
-
-    fn flush_turn(&mut self, mut output: crate::consensus::Output, effects: &mut Vec<Effect>) {
-        self.divert_snapshots(&mut output.send_now, effects);
-        self.divert_snapshots(&mut output.send_after, effects);
-        if let Some(taken) = output.persist.as_ref().and_then(|p| p.snapshot.as_ref()) {
-            self.snapshot_taken(taken);
-        }
-        let snapshot_wanted = output.snapshot_wanted;
-        let writes = output.persist.is_some();
-        let number = output.number;
-        for read in &output.reads {
-            self.authority.round_confirmed(read.context);
-        }
-        let committed = self.flush.turn(output, effects);
-        if !writes {
-            // Durable at once if nothing written before it is still under way.
-            let released = self.flush.persisted(0, effects);
-            if let Some(released) = released.number {
-                assert!(released <= number);
-                self.replica.persisted(released);
-            }
-        }
-        self.apply(committed, effects);
-        if snapshot_wanted {
-            self.snapshot_wanted(effects);
-        }
-    }
-
-    fn apply(&mut self, committed: Vec<Entry>, effects: &mut Vec<Effect>) {
-        let Some(last) = committed.last().map(|e| (e.index, e.term)) else { return };
-        let mut commands = Vec::new();
-        let mut changes = false;
-        for entry in committed {
-            let index = entry.index;
-            assert_eq!(index, self.applied.0 + 1, "entries are applied in order, once");
-            if !entry.data.is_empty() {
-                let applied = self.machine.apply(index, entry.term, &entry.data);
-                let left = applied.unwrap_or_else(|e| panic!("cannot apply entry {index}: {e}"));
-                changes |= left.is_none();
-                commands.extend(left.map(|command| self.committed(index, command)));
-            }
-            self.applied = (entry.index, entry.term);
-            if let Some(pending) = self.pending.remove(&entry.index) {
-                let answer = if pending.term == entry.term {
-                    Answer::Applied { index: entry.index }
-                } else {
-                    Answer::Refused { reason: "superseded by another leader's entry".to_owned() }
-                };
-                effects.push(Effect::Answer { request: pending.request, answer });
-            }
-        }
-        self.replica.applied(last.0);
-        self.forget_arrival_below(last.0, effects);
-        let state = changes.then(|| self.machine.cluster().clone());
-        let work = Work { commands, applied: last, state };
-        effects.push(Effect::Store(StoreRequest::Apply(work)));
-    }
-
-    /// A write, with the token in force where it stands in the log.
-    fn committed(&self, index: Index, command: KvCommand) -> Committed {
-        let activation = self.machine.cluster().activation();
-        let token = activation.filter(|a| a.is_active()).map(|a| a.token());
-        Committed { index, token, command, wanted: false }
+        let store = self.kv.deadline();
+        let status = self.publish_deadline();
+        let snapshot = self.snapshot_deadline();
+        let rest = [store, status, snapshot];
+        let own = [transfer, self.stop_by, authority, preempt, quorum].into_iter().chain(rest);
+        own.flatten().fold(self.replica.next_deadline(), Instant::min)
     }
 }

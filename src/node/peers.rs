@@ -15,14 +15,19 @@ impl<M: StateMachine> Node<M> {
         // A disk that does not keep up must not make the queue of writes grow: the leader sends
         // appends again, heartbeats go on.
         let appends = message.kind() == Kind::Append && !message.entries.is_empty();
-        if appends && self.flush.writes_waiting() >= limits::DISK_QUEUE_REQUESTS {
+        let behind = self.flush.writes_waiting() >= limits::DISK_QUEUE_REQUESTS;
+        if appends && (behind || self.store_is_behind()) {
             self.dropped_busy += 1;
             return;
         }
         if !self.rows_are_here(&message) {
             return; // Its sender offers them again.
         }
-        if let Err(refused) = self.replica.step(now, message) {
+        let stepped = self.replica.step(now, message);
+        if self.replica.position().leader == Some(NodeId(from)) {
+            self.heard_leader = Some(now);
+        }
+        if let Err(refused) = stepped {
             self.refused += 1;
             // A line for each new reason, then for powers of two: a broken peer cannot fill a log.
             let kind = (from, std::mem::discriminant(&refused));

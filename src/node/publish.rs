@@ -8,7 +8,8 @@ use crate::consensus::{RaftRole, Replica};
 use crate::core::authority::Phase;
 use crate::core::command::MemberKind;
 use crate::core::role::{EventName, Observation, RoleMachine, State};
-use crate::core::{Index, NodeId, Term};
+use crate::core::{Index, Instant, NodeId, Term};
+use crate::limits;
 
 use super::event::{Consequence, Effect};
 use super::machine::StateMachine;
@@ -21,6 +22,10 @@ pub(super) struct Published {
     role: RoleMachine,
     /// Whether there is a quorum, once that was known.
     quorum: Option<bool>,
+    /// Until when mere positions are not published.
+    paused_until: Instant,
+    /// When the status is to be published, if it has changed since.
+    due: Option<Instant>,
 }
 
 impl Published {
@@ -58,7 +63,8 @@ impl Published {
             applied_index: applied,
             members: config.members.iter().map(member).collect(),
         };
-        Published { status, role: RoleMachine::new(), quorum: None }
+        let role = RoleMachine::new();
+        Published { status, role, quorum: None, paused_until: Instant::default(), due: None }
     }
 
     /// The status published last.
@@ -90,7 +96,16 @@ impl<M: StateMachine> Node<M> {
             quorum: self.published.quorum,
             first,
         };
-        if self.refresh_status() || first {
+        let later = self.published.paused_until.max(self.now);
+        let due = match self.refresh_status() {
+            Refreshed::More => Some(self.now),
+            // Under load every turn moves an index; nobody has to hear of each.
+            Refreshed::Positions => self.published.due.or(Some(later)),
+            Refreshed::Nothing => self.published.due,
+        };
+        self.published.due = due.filter(|due| *due > self.now);
+        if first || due.is_some() && self.published.due.is_none() {
+            self.published.paused_until = self.now + limits::STATUS_POSITIONS_PAUSE;
             effects.push(Effect::Publish(Box::new(self.published.status.clone())));
         }
         let new = &self.published.status;
@@ -163,8 +178,13 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
-    /// Brings the status up to date; whether anything changed.
-    fn refresh_status(&mut self) -> bool {
+    /// When a status that has changed is to be published.
+    pub(super) fn publish_deadline(&self) -> Option<Instant> {
+        self.published.due
+    }
+
+    /// Brings the status up to date; what changed.
+    fn refresh_status(&mut self) -> Refreshed {
         let position = self.replica.position();
         let cluster = self.machine.cluster();
         let active = self.authority.is_active();
@@ -184,18 +204,24 @@ impl<M: StateMachine> Node<M> {
         note(replace(&mut status.cluster_id, cluster.cluster_id()));
         note(replace(&mut status.token, cluster.activation().map(|a| a.token())));
         note(replace(&mut status.paused, cluster.paused().is_some()));
-        note(replace(&mut status.commit_index, position.commit));
-        note(replace(&mut status.applied_index, self.applied.0));
+        let mut moved = replace(&mut status.commit_index, position.commit);
+        moved |= replace(&mut status.applied_index, self.applied.0);
         for member in &mut status.members {
             let own = member.id == self.config.id;
             let connected = own || self.connected.contains_key(&member.id);
             note(replace(&mut member.connected, connected));
-            note(replace(&mut member.matched, self.replica.matched(member.id)));
+            let (before, matched) = (member.matched, self.replica.matched(member.id));
+            moved |= replace(&mut member.matched, matched);
+            note(before.is_some() != matched.is_some());
             let standing = standings.next().expect("one for each member");
             note(replace(&mut member.eligible, standing.map(|s| s.eligible)));
             note(replace(&mut member.priority, standing.map(|s| s.priority)));
         }
-        changed
+        match (changed, moved) {
+            (true, _) => Refreshed::More,
+            (false, true) => Refreshed::Positions,
+            (false, false) => Refreshed::Nothing,
+        }
     }
 
     fn reason(&self, old: &Before, new: &NodeStatus) -> &'static str {
@@ -228,6 +254,15 @@ impl<M: StateMachine> Node<M> {
             _ => "demotion begun",
         }
     }
+}
+
+/// What changed in the status.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refreshed {
+    Nothing,
+    /// Only how far the log is.
+    Positions,
+    More,
 }
 
 /// What the status said before a turn.

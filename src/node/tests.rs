@@ -1,6 +1,7 @@
 //! Tests of the node and of the disk's work: above all, what may leave before what is durable.
 
 mod disk;
+mod kv;
 mod order;
 mod pause;
 mod recover;
@@ -49,6 +50,7 @@ impl Fixture {
             snapshot_rate: 32 << 20,
             priority: 100,
             preempt: false,
+            kv_quota_bytes: crate::limits::KV_QUOTA_BYTES,
         };
         let replica = ReplicaConfig {
             id: NodeId(id),

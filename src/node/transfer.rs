@@ -195,6 +195,7 @@ impl<M: StateMachine> Node<M> {
             return;
         }
         self.stopped = true;
+        self.kv_stop(now, effects);
         self.publish(effects);
         effects.push(Effect::Stopped);
     }

@@ -14,7 +14,7 @@
 //! | `segmented` | the preallocated, segmented Raft log; [`SegmentedLog`] |
 //! | [`release_key`] | what releases are made with |
 //! | [`state_dir`] | the state directory: format, identity, lock |
-//! | [`state_store`] | the applied state, in one database file |
+//! | [`state_store`] | the state machine's database: state, rows, snapshots of both |
 
 pub mod disk;
 pub mod fence_record;

@@ -1,35 +1,41 @@
-//! The applied state in one redb file: membership, activation, and the index they stand at.
+//! The state machine's database, one redb file: membership, activation, the rows of the store, who
+//! has written lately, and the index that all of it stands at.
 //!
-//! `apply` costs no sync: it commits with `Durability::None`, state and applied position in one
-//! transaction, and a crash goes back to the last [`StateStore::flush`]. The log must keep
-//! everything above the index that flush returned, and the node applies it again.
+//! [`StateStore::apply`] costs no sync and no write: what changes stays in memory, over the
+//! database, until a flush hands it to a thread that writes it in one transaction together with
+//! the index. A crash goes back to the last one that was whole. The log must keep everything above
+//! the index that [`StateStore::end_flush`] returned, and the node applies it again. Memory follows
+//! the rate of writes, not the size of the store.
 //!
 //! A flush saves the allocator state with the commit (quick repair), so that opening after a crash
 //! takes milliseconds whatever the size. Quick repair implies two-phase commit: two syncs for each
 //! flush instead of one, once in `limits::STATE_FLUSH_INTERVAL`.
 //!
-//! It does not know what the state means, and it is not the place for what Raft must remember:
-//! that is the log.
+//! It does not know what the state of the cluster means, and it is not the place for what Raft must
+//! remember: that is the log.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use prost::Message as _;
-use redb::backends::InMemoryBackend;
-use redb::{Database, Durability, ReadableDatabase as _, StorageBackend as _, TableDefinition};
+use redb::Database;
 
-use self::error::{
-    corrupt, database_error, io_error, storage_error, table_error, transaction_error,
-};
-use super::disk::sync_directory;
+use self::database::{Decoded, Head, ROWS, beside};
+use self::error::{corrupt, io_error};
+use self::flusher::{Flush, Flusher};
+use self::layers::{Changes, Layers, StoredRows};
+use crate::core::kv::{self, Answered, Clients, Committed, Context, Page, Query, Range, Work};
 use crate::core::message::Snapshot;
+use crate::core::snapshot::has_rows;
 use crate::core::state::ClusterState;
 use crate::core::{Index, Term};
 use crate::limits;
 
+mod database;
 mod error;
+mod examine;
+mod flusher;
 mod incoming;
+mod layers;
 mod row;
 mod view;
 
@@ -42,8 +48,17 @@ pub use view::{Piece, SnapshotHeader, View};
 pub struct StateStore {
     path: PathBuf,
     cache_bytes: usize,
-    database: Database,
-    applied: (Index, Term),
+    /// BEFORE the database: it ends before that is closed.
+    flusher: Flusher,
+    rows: StoredRows,
+    database: Arc<Database>,
+    /// What has changed since the last flush.
+    changes: Changes,
+    /// What is being written, and up to which index.
+    flushing: Option<(Arc<Changes>, Index)>,
+    /// As of what is applied; its clients are not encoded.
+    head: Head,
+    clients: Clients,
     durable: Index,
 }
 
@@ -56,17 +71,15 @@ pub struct StoredState {
     pub applied: (Index, Term),
 }
 
-/// The row of the database. It has its own checksum because redb trusts its pages after a
-/// two-phase commit, as its documentation says, and does not read theirs again.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Row {
-    #[prost(uint64, tag = "1")]
-    index: Index,
-    #[prost(uint64, tag = "2")]
-    term: Term,
-    /// An encoded [`ClusterState`].
-    #[prost(bytes = "vec", tag = "3")]
-    state: Vec<u8>,
+/// What is known of the store at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows.
+    pub keys: u64,
+    /// Their bytes, as the quota counts them.
+    pub bytes: u64,
+    /// Clients whose last write is remembered.
+    pub clients: u64,
 }
 
 impl StateStore {
@@ -77,51 +90,133 @@ impl StateStore {
     ) -> Result<(StateStore, StoredState), StateStoreError> {
         let path = path.into();
         // What an interrupted install or first start left is in nobody's way.
-        let unfinished = unfinished(&path);
-        match fs::remove_file(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error(&unfinished, "remove", error));
-            }
-            _ => {}
+        database::remove(&beside(&path, UNFINISHED))?;
+        if !path.try_exists().map_err(|e| io_error(&path, "open", e))? {
+            write_database(&path, cache_bytes, &Head::default())?;
         }
-        let exists = path.try_exists().map_err(|e| io_error(&path, "open", e))?;
-        if !exists {
-            write_database(&path, cache_bytes, &StoredState::default())?;
-        }
-        examine(&path)?;
-        let database = builder(cache_bytes).open(&path).map_err(|e| database_error(&path, e))?;
-        let stored = read(&path, &database)?;
-        let (applied, durable) = (stored.applied, stored.applied.0);
-        Ok((StateStore { path, cache_bytes, database, applied, durable }, stored))
+        examine::examine(&path)?;
+        let database = Arc::new(database::open(&path, cache_bytes)?);
+        let Decoded { head, state, clients } = database::read(&path, &database)?;
+        let rows = StoredRows::open(&path, &database)?;
+        let flusher = Flusher::start(path.clone()).map_err(|e| io_error(&path, "start", e))?;
+        let (applied, durable) = (head.applied, head.applied.0);
+        let (changes, flushing) = (Changes::default(), None);
+        let store = StateStore {
+            path,
+            cache_bytes,
+            flusher,
+            rows,
+            database,
+            changes,
+            flushing,
+            head,
+            clients,
+            durable,
+        };
+        Ok((store, StoredState { state, applied }))
     }
 
-    /// Notes the state as of the entry at `applied`. Durable with the next flush.
+    /// Applies committed entries; the outcomes that were wanted. Durable with the next flush.
     ///
     /// # Panics
     /// If `applied` goes back.
-    pub fn apply(
-        &mut self,
-        state: &ClusterState,
-        applied: (Index, Term),
-    ) -> Result<(), StateStoreError> {
-        assert!(applied >= self.applied, "applied {applied:?} after {:?}", self.applied);
-        write(&self.path, &self.database, Durability::None, state, applied)?;
-        self.applied = applied;
-        Ok(())
+    pub fn apply(&mut self, work: Work) -> Result<Vec<Answered>, StateStoreError> {
+        let (before, applied) = (self.head.applied, work.applied);
+        assert!(applied >= before, "applied {applied:?} after {before:?}");
+        let mut answered = Vec::new();
+        for Committed { index, token, command, wanted } in work.commands {
+            let mut layers = Layers {
+                active: &mut self.changes,
+                flushing: self.flushing.as_ref().map(|(changes, _)| changes.as_ref()),
+                stored: &self.rows,
+            };
+            let (size, clients) = (&mut self.head.bytes, &mut self.clients);
+            let done = kv::apply(&mut layers, size, clients, Context { index, token }, &command)?;
+            self.head.keys = self.head.keys.saturating_add_signed(done.keys);
+            if wanted {
+                let (client, sequence) = (command.client, command.sequence);
+                answered.push(Answered { index, client, sequence, outcome: done.outcome });
+            }
+        }
+        if let Some(state) = &work.state {
+            self.head.state = state.to_bytes();
+        }
+        self.head.applied = applied;
+        if self.changes.bytes > limits::STATE_CHANGES_MAX_BYTES {
+            self.flush_here()?;
+        }
+        Ok(answered)
     }
 
-    /// Makes everything applied so far durable; returns the applied index that now is.
-    pub fn flush(&mut self) -> Result<Index, StateStoreError> {
-        if self.durable < self.applied.0 {
-            commit(&self.path, &self.database, Durability::Immediate, |_| Ok(()))?;
-            self.durable = self.applied.0;
+    /// The rows that a query asks for, as of what is applied.
+    pub fn read(&mut self, query: &Query) -> Result<Page, StateStoreError> {
+        let layers = Layers {
+            active: &mut self.changes,
+            flushing: self.flushing.as_ref().map(|(changes, _)| changes.as_ref()),
+            stored: &self.rows,
+        };
+        if query.is_prefix {
+            return kv::page(&layers, &Range::from(query));
+        }
+        let row = kv::get(&layers, &query.key)?;
+        let rows = row.map(|row| (query.key.clone(), row)).into_iter().collect();
+        Ok(Page { rows, more: false })
+    }
+
+    /// Whether a flush should not wait for its time.
+    pub fn is_full(&self) -> bool {
+        self.changes.bytes > limits::STATE_CHANGES_BYTES
+    }
+
+    /// Hands what has changed over to be written by a thread, which calls `done` at the end of it.
+    /// False, and no call: nothing has changed, or a flush goes on.
+    pub fn begin_flush(&mut self, done: Box<dyn FnOnce() + Send>) -> bool {
+        if self.flushing.is_some() || self.durable == self.head.applied.0 {
+            return false;
+        }
+        let changes = Arc::new(std::mem::take(&mut self.changes));
+        let head = Head { clients: self.clients.to_bytes(), ..self.head.clone() };
+        self.flushing = Some((Arc::clone(&changes), head.applied.0));
+        let database = Arc::clone(&self.database);
+        self.flusher.begin(Flush { database, head, changes, done });
+        true
+    }
+
+    /// Takes the result of the flush that was begun, and waits for it if need be; returns the index
+    /// up to which everything is durable.
+    pub fn end_flush(&mut self) -> Result<Index, StateStoreError> {
+        if let Some((changes, index)) = self.flushing.take() {
+            self.flusher.wait()?;
+            self.rows = StoredRows::open(&self.path, &self.database)?;
+            self.durable = index;
+            self.flusher.free(changes);
         }
         Ok(self.durable)
     }
 
+    /// Makes everything applied so far durable, now; returns the applied index that now is.
+    pub fn flush(&mut self) -> Result<Index, StateStoreError> {
+        self.end_flush()?;
+        if self.begin_flush(Box::new(|| {})) {
+            self.end_flush()?;
+        }
+        Ok(self.durable)
+    }
+
+    /// As [`StateStore::flush`], without the thread: that may wait for this one to take its word.
+    fn flush_here(&mut self) -> Result<(), StateStoreError> {
+        self.end_flush()?;
+        let changes = std::mem::take(&mut self.changes);
+        let head = Head { clients: self.clients.to_bytes(), ..self.head.clone() };
+        database::write(&self.path, &self.database, &head, &changes)?;
+        self.rows = StoredRows::open(&self.path, &self.database)?;
+        self.durable = head.applied.0;
+        Ok(())
+    }
+
     /// The last applied entry and its term.
     pub fn applied(&self) -> (Index, Term) {
-        self.applied
+        self.head.applied
     }
 
     /// The applied index that survives a crash.
@@ -129,135 +224,76 @@ impl StateStore {
         self.durable
     }
 
-    /// The file.
+    /// What is applied, in numbers.
+    pub fn counts(&self) -> Counts {
+        let clients = self.clients.len() as u64;
+        Counts { keys: self.head.keys, bytes: self.head.bytes, clients }
+    }
+
+    /// Where the database is: [`Incoming`] puts a snapshot beside it.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What is durable now, for a snapshot.
+    /// What is durable now, for a snapshot to be sent.
     pub fn view(&self) -> Result<View, StateStoreError> {
-        unimplemented!()
+        View::open(&self.path, &self.database)
     }
 
-    /// Replaces the state by a snapshot, durably: a crash leaves the old database or the new one.
-    /// The log must be told afterwards ([`super::LogStore::install`]).
+    /// Replaces everything by a snapshot, durably: by the one that [`Incoming::finish`] left, if it
+    /// is this one; else by what the snapshot itself contains, which has no rows. A crash leaves
+    /// the old database or the new one. The log must be told afterwards
+    /// ([`super::LogStore::install`]).
     pub fn install(&mut self, snapshot: &Snapshot) -> Result<StoredState, StateStoreError> {
-        let state = ClusterState::from_bytes(&snapshot.data)
-            .map_err(|source| StateStoreError::Snapshot { index: snapshot.index, source })?;
-        let stored = StoredState { state, applied: (snapshot.index, snapshot.term) };
-        write_database(&self.path, self.cache_bytes, &stored)?;
-        // The old one goes with its file, which has no name any more.
-        self.database = builder(self.cache_bytes)
-            .open(&self.path)
-            .map_err(|e| database_error(&self.path, e))?;
-        self.applied = stored.applied;
-        self.durable = stored.applied.0;
-        Ok(stored)
+        self.end_flush()?;
+        let applied = (snapshot.index, snapshot.term);
+        let received = beside(&self.path, RECEIVED);
+        let exists = received.try_exists().map_err(|e| io_error(&received, "open", e))?;
+        if exists && self.holds(&received, applied)? {
+            database::rename(&received, &self.path)?;
+        } else if has_rows(&snapshot.data) {
+            return Err(corrupt(&received, format!("no rows for index {}", snapshot.index)));
+        } else {
+            let state = ClusterState::from_bytes(&snapshot.data)
+                .map_err(|source| StateStoreError::Snapshot { index: snapshot.index, source })?;
+            let head = Head { applied, state: state.to_bytes(), ..Head::default() };
+            write_database(&self.path, self.cache_bytes, &head)?;
+        }
+        self.reopen()
+    }
+
+    /// Whether the database at `path` is whole and stands at `applied`.
+    fn holds(&self, path: &Path, applied: (Index, Term)) -> Result<bool, StateStoreError> {
+        let database = database::open(path, self.cache_bytes)?;
+        Ok(database::read(path, &database)?.head.applied == applied)
+    }
+
+    /// Takes what now has the name of the database. The old one goes with its file, which has no
+    /// name any more.
+    fn reopen(&mut self) -> Result<StoredState, StateStoreError> {
+        let database = Arc::new(database::open(&self.path, self.cache_bytes)?);
+        let Decoded { head, state, clients } = database::read(&self.path, &database)?;
+        self.rows = StoredRows::open(&self.path, &database)?;
+        self.database = database;
+        self.changes = Changes::default();
+        (self.head, self.clients) = (head, clients);
+        self.durable = self.head.applied.0;
+        Ok(StoredState { state, applied: self.head.applied })
     }
 }
 
-/// Refuses a damaged database BEFORE redb opens the file: to open one is to repair it, which
-/// writes. The copy in memory may be repaired; what matters is that it can be, and the row in it.
-fn examine(path: &Path) -> Result<(), StateStoreError> {
-    let file = File::open(path).map_err(|e| io_error(path, "open", e))?;
-    let mut bytes = Vec::new();
-    let most = limits::STATE_EXAMINED_MAX_BYTES;
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|e| io_error(path, "read", e))?;
-    if bytes.len() as u64 > most {
-        return Ok(());
-    }
-    let copy = InMemoryBackend::new();
-    let filled = copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes));
-    filled.map_err(|e| io_error(path, "copy", e))?;
-    drop(bytes);
-    let builder = builder(0);
-    let mut database = builder.create_with_backend(copy).map_err(|e| database_error(path, e))?;
-    read(path, &database)?;
-    database.check_integrity().map_err(|e| database_error(path, e))?;
-    Ok(())
+/// Writes a whole new database without rows and gives it its name when it is durable.
+fn write_database(path: &Path, cache_bytes: usize, head: &Head) -> Result<(), StateStoreError> {
+    let unfinished = beside(path, UNFINISHED);
+    drop(database::create(&unfinished, cache_bytes, head)?);
+    database::rename(&unfinished, path)
 }
 
-/// Writes a whole new database and gives it its name when it is durable.
-fn write_database(
-    path: &Path,
-    cache_bytes: usize,
-    stored: &StoredState,
-) -> Result<(), StateStoreError> {
-    let unfinished = unfinished(path);
-    let database =
-        builder(cache_bytes).create(&unfinished).map_err(|e| database_error(&unfinished, e))?;
-    write(&unfinished, &database, Durability::Immediate, &stored.state, stored.applied)?;
-    drop(database);
-    let directory = path.parent().expect("a database path has a directory");
-    File::open(&unfinished)
-        .and_then(|file| file.sync_all())
-        .map_err(|e| io_error(&unfinished, "sync", e))?;
-    fs::rename(&unfinished, path).map_err(|e| io_error(&unfinished, "rename", e))?;
-    sync_directory(directory).map_err(|e| io_error(directory, "sync", e))
-}
+/// A new database that is being written.
+const UNFINISHED: &str = "new";
 
-fn builder(cache_bytes: usize) -> redb::Builder {
-    let mut builder = Database::builder();
-    builder.set_cache_size(cache_bytes);
-    builder
-}
-
-fn write(
-    path: &Path,
-    database: &Database,
-    durability: Durability,
-    state: &ClusterState,
-    (index, term): (Index, Term),
-) -> Result<(), StateStoreError> {
-    let row = Row { index, term, state: state.to_bytes() }.encode_to_vec();
-    let mut bytes = crc32c::crc32c(&row).to_le_bytes().to_vec();
-    bytes.extend_from_slice(&row);
-    commit(path, database, durability, |transaction| {
-        let mut table = transaction.open_table(STATE).map_err(|e| table_error(path, e))?;
-        let inserted = table.insert(KEY, bytes.as_slice());
-        inserted.map_err(|e| storage_error(path, "write", e)).map(drop)
-    })
-}
-
-fn commit(
-    path: &Path,
-    database: &Database,
-    durability: Durability,
-    work: impl FnOnce(&redb::WriteTransaction) -> Result<(), StateStoreError>,
-) -> Result<(), StateStoreError> {
-    let begun = database.begin_write().map_err(|error| transaction_error(path, error));
-    let mut transaction = begun?;
-    transaction.set_durability(durability).expect("there are no persistent savepoints");
-    transaction.set_quick_repair(matches!(durability, Durability::Immediate));
-    work(&transaction)?;
-    transaction.commit().map_err(|error| match error {
-        redb::CommitError::Storage(error) => storage_error(path, "commit", error),
-        other => corrupt(path, other.to_string()),
-    })
-}
-
-fn read(path: &Path, database: &Database) -> Result<StoredState, StateStoreError> {
-    let transaction = database.begin_read().map_err(|error| transaction_error(path, error))?;
-    let table = transaction.open_table(STATE).map_err(|e| table_error(path, e))?;
-    let value = table.get(KEY).map_err(|e| storage_error(path, "read", e))?;
-    let value = value.ok_or_else(|| corrupt(path, format!("it has no row {KEY:?}")))?;
-    let (crc, bytes) = value.value().split_at_checked(4).unwrap_or_default();
-    if crc != crc32c::crc32c(bytes).to_le_bytes() {
-        return Err(corrupt(path, "the checksum of the state does not match".to_owned()));
-    }
-    let unreadable = |error| corrupt(path, format!("the state is not readable: {error}"));
-    let row = Row::decode(bytes).map_err(unreadable)?;
-    let state = ClusterState::from_bytes(&row.state).map_err(unreadable)?;
-    Ok(StoredState { state, applied: (row.index, row.term) })
-}
-
-fn unfinished(path: &Path) -> PathBuf {
-    path.with_extension("new")
-}
-
-const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("cluster");
-/// The only row: CRC32C of the rest, then an encoded [`Row`].
-const KEY: &str = "applied";
+/// A snapshot that has arrived and was not installed yet.
+const RECEIVED: &str = "received";
 
 #[cfg(test)]
 mod tests;

@@ -324,6 +324,7 @@ fn read_event(
         FrameType::SnapshotOffer => snapshot(peer, SnapshotFrame::Offer(read(payload)?), credit)?,
         FrameType::SnapshotPiece => snapshot(peer, SnapshotFrame::Piece(read(payload)?), credit)?,
         FrameType::SnapshotReport => snapshot(peer, SnapshotFrame::Report(read(payload)?), credit)?,
+        FrameType::Kv => PeerEvent::Kv { from: peer, frame: wire::read_kv(payload)?, credit },
         FrameType::Refused => {
             return Err(InboundError::Refused(Mismatch::from_refusal(&read(payload)?)));
         }

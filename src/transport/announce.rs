@@ -111,7 +111,7 @@ mod tests {
     fn what_does_not_fit_is_named_with_both_values() {
         type Case = (&'static str, fn(&mut Announce));
         let cases: [Case; 9] = [
-            ("protocol version is 0 there and 1 to 2 here", |a| a.protocol = 0),
+            ("protocol version is 0 there and 1 to 3 here", |a| a.protocol = 0),
             ("protocol version is 9 there", |a| a.protocol = 9),
             ("cluster name is o?her there and main here", |a| a.cluster_name = "o\x1bher".into()),
             ("receiving node is n3 there and n1 here", |a| a.receiver = "n3".into()),

@@ -195,9 +195,8 @@ impl Dialer {
         }
         self.last_address = Some(outbound.address);
         self.current = Some(outbound);
-        self.lane().speaks(protocol);
+        self.shared.introduce(self.peer, self.kind, protocol);
         if self.kind == ConnectionKind::Control {
-            self.shared.introduce(self.peer, protocol);
             self.shared.report(self.peer, |link| link.connected(incarnation, process)).await;
         }
     }

@@ -45,6 +45,8 @@ pub enum FrameType {
     Announced = 9,
     /// Whether the sender may be active, and how much it is preferred.
     Standing = 10,
+    /// Writes for the leader's store, questions for an index, and answers.
+    Kv = 11,
     /// A snapshot is offered.
     SnapshotOffer = 12,
     /// Some of its rows.
@@ -66,6 +68,7 @@ impl FrameType {
             8 => FrameType::Announce,
             9 => FrameType::Announced,
             10 => FrameType::Standing,
+            11 => FrameType::Kv,
             12 => FrameType::SnapshotOffer,
             13 => FrameType::SnapshotPiece,
             14 => FrameType::SnapshotReport,

@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 use super::frame::{self, FrameType, HEADER_BYTES};
 use super::snapshot::{PROTOCOL_SNAPSHOT, SnapshotFrame};
-use super::wire::{Standing, StatusReply, StatusRequest};
+use super::wire::{PROTOCOL_KV, PROTOCOL_STANDING, Standing, StatusReply, StatusRequest};
 use crate::core::command::Release;
+use crate::core::kv::KvFrame;
 use crate::core::message::Message;
 use crate::limits;
 
@@ -26,6 +27,7 @@ pub(super) enum Outgoing {
     StatusRequest(StatusRequest),
     StatusReply(StatusReply),
     Release(Release),
+    Kv(KvFrame),
     Snapshot(SnapshotFrame),
 }
 
@@ -33,6 +35,7 @@ impl Outgoing {
     /// The lowest protocol version whose speakers take it.
     fn protocol(&self) -> u32 {
         match self {
+            Outgoing::Kv(_) => PROTOCOL_KV,
             Outgoing::Snapshot(_) => PROTOCOL_SNAPSHOT,
             _ => 0,
         }
@@ -44,6 +47,7 @@ impl Outgoing {
             Outgoing::StatusRequest(request) => request.encoded_len(),
             Outgoing::StatusReply(reply) => reply.encoded_len(),
             Outgoing::Release(release) => release.encoded_len(),
+            Outgoing::Kv(frame) => frame.encoded_len(),
             Outgoing::Snapshot(frame) => frame.payload_bytes(),
         }
     }
@@ -56,6 +60,7 @@ impl Outgoing {
             }
             Outgoing::StatusReply(reply) => frame::encode_into(out, FrameType::StatusReply, reply),
             Outgoing::Release(release) => frame::encode_into(out, FrameType::Release, release),
+            Outgoing::Kv(kv) => frame::encode_into(out, FrameType::Kv, kv),
             Outgoing::Snapshot(frame) => frame.encode_into(out),
         }
     }
@@ -102,10 +107,8 @@ struct Inner {
     bytes: usize,
     open: bool,
     signals: Signals,
-    /// Protocol version of the newest connection.
+    /// Version that the present connection speaks; 0 before the first.
     protocol: u32,
-    /// Whether the present connection takes a standing.
-    takes_standing: bool,
     /// The standing that waits to be said.
     standing: Option<Standing>,
 }
@@ -127,8 +130,9 @@ impl Lane {
         if !inner.open {
             return Pushed::Unreachable;
         }
-        if item.protocol() > inner.protocol {
-            return if inner.protocol == 0 { Pushed::Unreachable } else { Pushed::TooNew };
+        if matches!(item, Outgoing::Snapshot(_)) && (1..PROTOCOL_SNAPSHOT).contains(&inner.protocol)
+        {
+            return Pushed::TooNew;
         }
         let full_bytes = inner.bytes + bytes > limits::PEER_QUEUE_BYTES;
         if full_bytes || inner.queue.len() >= limits::PEER_QUEUE_MESSAGES {
@@ -141,22 +145,17 @@ impl Lane {
         Pushed::Queued
     }
 
-    /// A new connection stands, whose speakers have agreed on this protocol version.
-    pub(super) fn speaks(&self, protocol: u32) {
-        self.lock().protocol = protocol;
-    }
-
-    /// A new connection stands; whether it takes a standing, and which there is to say.
-    pub(super) fn connected(&self, takes_standing: bool, standing: Option<Standing>) {
+    /// A new connection stands; which version it speaks, and which standing there is to say.
+    pub(super) fn connected(&self, protocol: u32, standing: Option<Standing>) {
         let mut inner = self.lock();
-        inner.takes_standing = takes_standing;
-        inner.standing = standing.filter(|_| takes_standing);
+        inner.protocol = protocol;
+        inner.standing = standing.filter(|_| protocol >= PROTOCOL_STANDING);
     }
 
     /// The newest standing, for the present connection; the next one will ask for it.
     pub(super) fn offer(&self, standing: Standing) {
         let mut inner = self.lock();
-        if inner.takes_standing {
+        if inner.protocol >= PROTOCOL_STANDING {
             inner.standing = Some(standing);
             drop(inner);
             self.changed.notify_one();
@@ -206,9 +205,12 @@ impl Lane {
                 let mut inner = self.lock();
                 let next = inner.queue.pop_front();
                 inner.bytes -= next.as_ref().map_or(0, |(_, bytes)| *bytes);
-                next
+                next.map(|next| (next, inner.protocol))
             };
-            let Some((item, bytes)) = next else { break };
+            let Some(((item, bytes), protocol)) = next else { break };
+            if protocol < item.protocol() {
+                continue; // The other side would close the connection.
+            }
             let before = out.len();
             item.encode_into(out);
             assert_eq!(out.len() - before, bytes, "a frame has the size it was queued with");
@@ -282,11 +284,11 @@ mod tests {
         let lane = Lane::new(limits::CONTROL_PAYLOAD_MAX_BYTES);
         let standing = |priority| Standing { eligible: true, priority };
         lane.offer(standing(1));
-        lane.connected(false, Some(standing(2)));
+        lane.connected(1, Some(standing(2)));
         lane.offer(standing(3));
         let mut out = Vec::new();
         assert_eq!(lane.encode_batch(&mut out), 0, "the other side would not know it");
-        lane.connected(true, Some(standing(4)));
+        lane.connected(2, Some(standing(4)));
         lane.open();
         while lane.push(message(1)) == Pushed::Queued {}
         lane.offer(standing(5));
@@ -295,6 +297,18 @@ mod tests {
         let frame::Decoded::Frame { kind, payload, .. } = decoded else { panic!("{decoded:?}") };
         assert_eq!(kind, FrameType::Standing);
         assert_eq!(<Standing as prost::Message>::decode(payload), Ok(standing(5)));
+    }
+
+    #[test]
+    fn an_older_peer_is_told_nothing_about_the_store() {
+        let lane = Lane::new(limits::CONTROL_PAYLOAD_MAX_BYTES);
+        lane.open();
+        for protocol in [2, 3] {
+            lane.connected(protocol, None);
+            assert_eq!(lane.push(Outgoing::Kv(KvFrame::default())), Pushed::Queued);
+            let mut out = Vec::new();
+            assert_eq!(lane.encode_batch(&mut out), usize::from(protocol >= PROTOCOL_KV));
+        }
     }
 
     #[test]

@@ -52,6 +52,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::core::command::Release;
+use crate::core::kv::KvFrame;
 use crate::core::message::Message;
 use crate::core::release::ReleaseOutcome;
 use crate::core::{Address, ClusterId, Incarnation, NodeId, NodeName};
@@ -186,6 +187,15 @@ pub enum PeerEvent {
         from: NodeId,
         /// What it says; within its bounds.
         frame: SnapshotFrame,
+        /// As for a message.
+        credit: Credit,
+    },
+    /// `from` says something about the store.
+    Kv {
+        /// The peer.
+        from: NodeId,
+        /// What, decoded but not judged.
+        frame: KvFrame,
         /// As for a message.
         credit: Credit,
     },
@@ -347,6 +357,14 @@ impl TransportHandle {
     pub fn send_snapshot(&self, to: NodeId, frame: SnapshotFrame) {
         let kind = frame.connection();
         self.shared.push(to, kind, Outgoing::Snapshot(frame));
+    }
+
+    /// Says something about the store to `to`: writes behind the appends, the rest among what is
+    /// small. False if it was dropped.
+    pub fn send_kv(&self, to: NodeId, frame: KvFrame) -> bool {
+        let small = frame.writes.is_empty();
+        let kind = if small { ConnectionKind::Control } else { ConnectionKind::Bulk };
+        self.shared.push(to, kind, Outgoing::Kv(frame)) == Pushed::Queued
     }
 
     /// From now on every peer is told this, now and whenever a connection is made. Never dropped;

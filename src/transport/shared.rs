@@ -16,7 +16,7 @@ use super::complaints::Complaints;
 use super::handshake::{self, Mismatch, Ours, Speaker};
 use super::lane::{Lane, Outgoing, Pushed};
 use super::link::{Link, News};
-use super::wire::{ConnectionKind, Greeting, PROTOCOL_STANDING, Standing};
+use super::wire::{ConnectionKind, Greeting, Standing};
 use super::{Counters, Credit, Identity, Known, Peer, PeerEvent};
 use crate::core::story::tell;
 use crate::core::{ClusterId, Incarnation, NodeId};
@@ -149,7 +149,7 @@ impl Shared {
             Pushed::TooLarge => count(&self.tally.dropped_too_large, 1),
             Pushed::TooNew => {
                 let name = &self.peers[&to].name;
-                let line = format!("{name} runs a version that takes no snapshot with rows");
+                let line = format!("{name} runs a version that does not know the store");
                 self.complain(Some(to), &line, &line);
             }
         }
@@ -164,11 +164,11 @@ impl Shared {
         self.lanes.values().for_each(|lanes| lanes.control.offer(standing));
     }
 
-    /// A control connection to `peer` stands that speaks this protocol version.
-    pub(super) fn introduce(&self, peer: NodeId, protocol: u32) {
+    /// A connection to `peer` stands that speaks this protocol version.
+    pub(super) fn introduce(&self, peer: NodeId, kind: ConnectionKind, protocol: u32) {
         let state = self.lock();
-        let takes_standing = protocol >= PROTOCOL_STANDING;
-        self.lane(peer, ConnectionKind::Control).connected(takes_standing, state.standing);
+        let says_standing = kind == ConnectionKind::Control;
+        self.lane(peer, kind).connected(protocol, state.standing.filter(|_| says_standing));
     }
 
     /// What to say to a configured peer.

@@ -7,16 +7,20 @@
 use prost::Message as _;
 
 use crate::core::command::Release;
+use crate::core::kv::KvFrame;
 use crate::core::message::{Entry, Message};
 use crate::core::release::ReleaseOutcome;
 use crate::limits;
 
 /// The protocol versions this program speaks: from, to. The handshake takes the highest that both
-/// sides speak. Version 2 has `Standing`, version 3 the rows of snapshots.
+/// sides speak. Version 2 has `Standing`, version 3 `Kv` and the rows of snapshots.
 pub const PROTOCOL_VERSIONS: (u32, u32) = (1, 3);
 
 /// The lowest version whose speakers take a `Standing`.
 pub(super) const PROTOCOL_STANDING: u32 = 2;
+
+/// The lowest version whose speakers take a `Kv`.
+pub(super) const PROTOCOL_KV: u32 = 3;
 
 /// The two connections that a node dials to each peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
@@ -195,6 +199,20 @@ pub fn weigh(payload: &[u8]) -> Result<usize, PayloadError> {
         return Err(PayloadError::TooMany { what: "bytes of member numbers", max });
     }
     Ok(payload.len() + entries * size_of::<Entry>())
+}
+
+/// Decodes what a peer says about the store; refuses lists that would take far more memory than
+/// they have bytes.
+pub fn read_kv(payload: &[u8]) -> Result<KvFrame, PayloadError> {
+    let (mut items, mut rest) = (0, payload);
+    while next_field(&mut rest)?.is_some() {
+        items += 1;
+    }
+    let max = limits::KV_FRAME_ITEMS_MAX;
+    if items > max {
+        return Err(PayloadError::TooMany { what: "writes and answers", max });
+    }
+    Ok(KvFrame::decode(payload)?)
 }
 
 /// Decodes a Raft message that [`weigh`] has accepted.

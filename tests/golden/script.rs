@@ -310,6 +310,8 @@ fn answer_text(answer: &Answer) -> String {
         Answer::TakenOver(result) => format!("{result:?}"),
         Answer::Paused(Ok(())) => "done".to_owned(),
         Answer::Paused(Err(error)) => error.to_string(),
+        Answer::Written(result) => format!("{result:?}"),
+        Answer::Read(result) => format!("{result:?}"),
     }
 }
 

@@ -216,7 +216,7 @@ fn forged_greetings_are_refused_with_what_does_not_fit() {
     let (mut cluster, leader) = Cluster::started(3, CALM);
     type Forgery = fn(&mut Greeting);
     let table: [(&str, Forgery); 13] = [
-        ("range of protocol versions", |g| (g.protocol_min, g.protocol_max) = (3, 9)),
+        ("range of protocol versions", |g| (g.protocol_min, g.protocol_max) = (4, 9)),
         ("cluster name", |g| g.cluster_name = "\x1b[31mevil\n".repeat(50)),
         ("name of the receiving node", |g| g.receiver = "n9".to_owned()),
         ("name of the peer", |g| g.node = "n9".to_owned()),

@@ -430,6 +430,7 @@ impl Host {
             snapshot_rate: 1 << 20,
             priority: settings.host(self.id).priority,
             preempt: settings.authority.is_some_and(|plan| plan.preempt),
+            kv_quota_bytes: 1 << 20,
         }
     }
 

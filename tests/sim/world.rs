@@ -632,6 +632,12 @@ impl World {
         match effect {
             Effect::Send(_) if self.hosts[at].abandoned => {}
             Effect::Send(message) => self.send(id, message),
+            Effect::KvSend { to, frame } => {
+                for delay in self.network.route(&mut self.rng, id, to) {
+                    let event = Event::KvFrame { from: id, frame: frame.clone() };
+                    self.after(delay, Happening::Deliver { to, process: None, event });
+                }
+            }
             Effect::Persist { number, persist } => {
                 self.disk(at, process, DiskRequest::Persist { number, persist });
             }

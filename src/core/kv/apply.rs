@@ -1,7 +1,7 @@
 //! Applying one command.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use super::clients::{Clients, Known};
 use super::command::{
@@ -27,6 +27,8 @@ pub struct Applied {
     pub outcome: Outcome,
     /// The keys whose rows changed, in order.
     pub changed: Vec<Vec<u8>>,
+    /// How many keys there are more than before.
+    pub keys: i64,
 }
 
 /// Applies `command`: changes rows, the size of all of them, and what is known of clients. An error
@@ -38,20 +40,21 @@ pub fn apply<T: Table>(
     context: Context,
     command: &KvCommand,
 ) -> Result<Applied, T::Error> {
-    let nothing = |outcome| Ok(Applied { outcome, changed: Vec::new() });
+    let nothing = |outcome| Ok(Applied { outcome, changed: Vec::new(), keys: 0 });
     match clients.look(command) {
         Known::No => {}
         Known::Yes(outcome) => return nothing(outcome),
         Known::Refused(why) => return nothing(Outcome::refused(why)),
     }
-    let mut draft = Draft { table: &*table, index: context.index, rows: BTreeMap::new(), grown: 0 };
+    let (index, rows) = (context.index, BTreeMap::new());
+    let mut draft = Draft { table: &*table, index, rows, grown: 0, keys: 0 };
     let result = draft.run(context, command)?;
     let grown = draft.grown;
     let result = result.and_then(|written| {
         let full = grown > 0 && size.saturating_add_signed(grown) > command.quota_bytes;
         if full { Err(Refusal::Quota) } else { Ok(written) }
     });
-    let rows = if result.is_ok() { draft.rows } else { BTreeMap::new() };
+    let (rows, keys) = if result.is_ok() { (draft.rows, draft.keys) } else { (BTreeMap::new(), 0) };
     let outcome = result.map_or_else(Outcome::refused, Outcome::written);
     if !rows.is_empty() {
         *size = size.saturating_add_signed(grown);
@@ -62,7 +65,7 @@ pub fn apply<T: Table>(
         changed.push(key);
     }
     clients.remember(context.index, command, &outcome);
-    Ok(Applied { outcome, changed })
+    Ok(Applied { outcome, changed, keys })
 }
 
 /// What a command would change.
@@ -72,6 +75,8 @@ struct Draft<'a, T> {
     rows: BTreeMap<Vec<u8>, Option<Row>>,
     /// By how much the store would grow, in bytes.
     grown: i64,
+    /// By how many keys.
+    keys: i64,
 }
 
 /// What a command did or why it does nothing, unless the table fails.
@@ -148,6 +153,7 @@ impl<T: Table> Draft<'_, T> {
         let created = before.as_ref().map_or(self.index, |row| row.created);
         let row = Row { value: value.to_vec(), revision: self.index, created };
         self.grown += row.size(key) as i64;
+        self.keys += i64::from(before.is_none());
         self.grown -= before.map_or(0, |row| row.size(key)) as i64;
         self.rows.insert(key.to_vec(), Some(row));
         Ok(())
@@ -156,6 +162,7 @@ impl<T: Table> Draft<'_, T> {
     fn delete(&mut self, key: &[u8], written: &mut Written) -> Result<(), T::Error> {
         if let Some(before) = self.look(key)? {
             self.grown -= before.size(key) as i64;
+            self.keys -= 1;
             self.rows.insert(key.to_vec(), None);
             written.deleted += 1;
         }
@@ -170,11 +177,15 @@ impl<T: Table> Draft<'_, T> {
     ) -> Result<(), T::Error> {
         let end = after_prefix(&delete.prefix);
         let most = delete.most as usize;
-        // Rows that this command has removed already are still in the table.
-        let looked = most.saturating_add(1).saturating_add(self.rows.len());
         let from = Bound::Included(delete.prefix.as_slice());
-        let stored = self.table.rows(from, end.as_deref(), looked)?;
-        let mut found: Vec<Vec<u8>> = stored.into_iter().map(|(key, _)| key).collect();
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        self.table.scan(from, end.as_deref(), &mut |key, _| {
+            // One that this command has removed already is still in the table.
+            if self.rows.get(key).is_none_or(Option::is_some) {
+                found.push(key.to_vec());
+            }
+            if found.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
         let drafted = self.rows.keys().filter(|key| key.starts_with(&delete.prefix));
         found.extend(drafted.cloned());
         found.sort();

@@ -41,11 +41,18 @@ pub enum Invalid {
 pub fn check(command: &KvCommand) -> Result<(), Invalid> {
     within("client name", command.client.len(), limits::KV_CLIENT_MAX_BYTES)?;
     match &command.operation {
-        Some(Operation::Put(put)) => check_put(put),
-        Some(Operation::Delete(delete)) => check_key(&delete.key),
-        Some(Operation::DeletePrefix(delete)) => check_prefix(delete),
-        Some(Operation::Txn(txn)) => check_txn(txn),
+        Some(operation) => check_operation(operation),
         None => Err(Invalid::Unknown { what: "command" }),
+    }
+}
+
+/// Checks what a command is to do.
+pub fn check_operation(operation: &Operation) -> Result<(), Invalid> {
+    match operation {
+        Operation::Put(put) => check_put(put),
+        Operation::Delete(delete) => check_key(&delete.key),
+        Operation::DeletePrefix(delete) => check_prefix(delete),
+        Operation::Txn(txn) => check_txn(txn),
     }
 }
 

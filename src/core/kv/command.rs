@@ -264,4 +264,13 @@ impl Outcome {
             None => Err(Refusal::Malformed),
         }
     }
+
+    /// What it did, or why it did nothing, without a copy.
+    pub fn into_result(self) -> Result<Written, Refusal> {
+        match self.response {
+            Some(Response::Written(written)) => Ok(written),
+            Some(Response::Refused(why)) => Err(Refusal::try_from(why).unwrap_or_default()),
+            None => Err(Refusal::Malformed),
+        }
+    }
 }

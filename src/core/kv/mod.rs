@@ -14,19 +14,21 @@ mod apply;
 mod check;
 mod clients;
 mod command;
+mod frame;
 mod read;
 mod table;
 mod work;
 
 pub use apply::{Applied, Context, apply};
-pub use check::{Invalid, check, check_query};
+pub use check::{Invalid, check, check_operation, check_query};
 pub use clients::{Clients, Known};
 pub use command::{
     Change, Compare, Condition, Delete, DeletePrefix, Get, KvCommand, Operation, Outcome, Put,
     Query, Refusal, Response, Rows, Step, Txn, Written,
 };
+pub use frame::{IndexAnswer, IndexQuestion, KvFrame};
 pub use read::{Page, Range, get, page};
-pub use table::{MemoryTable, Row, Table, TableError};
+pub use table::{MemoryTable, ROW_OVERHEAD_BYTES, Row, Table, TableError, is_empty};
 pub use work::{Answered, Committed, Work};
 
 #[cfg(test)]

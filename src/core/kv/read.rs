@@ -1,6 +1,6 @@
 //! Reads: one key, or a page of a range.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use super::command::Query;
 use super::table::{Row, Table, after_prefix};
@@ -48,20 +48,20 @@ pub fn page<T: Table>(table: &T, range: &Range) -> Result<Page, T::Error> {
         Some(after) if *after >= range.prefix => Bound::Excluded(after.as_slice()),
         _ => Bound::Included(range.prefix.as_slice()),
     };
-    let found = table.rows(from, end.as_deref(), range.most + 1)?;
     let mut page = Page::default();
     let mut bytes = 0;
-    for (key, mut row) in found {
+    table.scan(from, end.as_deref(), &mut |key, mut row| {
         if range.keys_only {
             row.value = Vec::new();
         }
-        bytes += row.size(&key);
+        bytes += row.size(key);
         let is_full = page.rows.len() == range.most || bytes > limits::KV_PAGE_MAX_BYTES;
         if is_full && !page.rows.is_empty() {
             page.more = true;
-            break;
+            return ControlFlow::Break(());
         }
-        page.rows.push((key, row));
-    }
+        page.rows.push((key.to_vec(), row));
+        ControlFlow::Continue(())
+    })?;
     Ok(page)
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use crate::core::Index;
 
@@ -42,13 +42,14 @@ pub trait Table {
     /// The row of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Row>, Self::Error>;
 
-    /// Up to `most` rows from `from` on (inclusive or not), below `end` if there is one.
-    fn rows(
+    /// Shows rows from `from` on (inclusive or not), below `end` if there is one, in order and one
+    /// at a time, until `see` has seen enough.
+    fn scan(
         &self,
         from: Bound<&[u8]>,
         end: Option<&[u8]>,
-        most: usize,
-    ) -> Result<Vec<(Vec<u8>, Row)>, Self::Error>;
+        see: &mut dyn FnMut(&[u8], Row) -> ControlFlow<()>,
+    ) -> Result<(), Self::Error>;
 
     /// Puts a row, or removes it.
     fn set(&mut self, key: &[u8], row: Option<Row>) -> Result<(), Self::Error>;
@@ -65,23 +66,22 @@ impl Table for MemoryTable {
         Ok(self.0.get(key).cloned())
     }
 
-    fn rows(
+    fn scan(
         &self,
         from: Bound<&[u8]>,
         end: Option<&[u8]>,
-        most: usize,
-    ) -> Result<Vec<(Vec<u8>, Row)>, Infallible> {
-        let start = match from {
-            Bound::Included(key) | Bound::Excluded(key) => key,
-            Bound::Unbounded => &[],
-        };
-        // An empty or reversed range would panic in the map.
-        if end.is_some_and(|end| end <= start) {
-            return Ok(Vec::new());
+        see: &mut dyn FnMut(&[u8], Row) -> ControlFlow<()>,
+    ) -> Result<(), Infallible> {
+        if is_empty(from, end) {
+            return Ok(());
         }
         let end = end.map_or(Bound::Unbounded, Bound::Excluded);
-        let found = self.0.range::<[u8], _>((from, end)).take(most);
-        Ok(found.map(|(key, row)| (key.clone(), row.clone())).collect())
+        for (key, row) in self.0.range::<[u8], _>((from, end)) {
+            if see(key, row.clone()).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn set(&mut self, key: &[u8], row: Option<Row>) -> Result<(), Infallible> {
@@ -91,6 +91,15 @@ impl Table for MemoryTable {
         }
         Ok(())
     }
+}
+
+/// Whether nothing can be from `from` on and below `end`: such a range would panic in a map.
+pub fn is_empty(from: Bound<&[u8]>, end: Option<&[u8]>) -> bool {
+    let start = match from {
+        Bound::Included(key) | Bound::Excluded(key) => key,
+        Bound::Unbounded => &[],
+    };
+    end.is_some_and(|end| end <= start)
 }
 
 /// The first key after all that begin with `prefix`; `None` if there is none.

@@ -12,6 +12,7 @@ use crate::limits;
 struct Store {
     table: MemoryTable,
     size: u64,
+    keys: i64,
     clients: Clients,
     index: Index,
     token: Option<Token>,
@@ -23,6 +24,8 @@ impl Store {
         let context = Context { index: self.index, token: self.token };
         let Ok(applied) =
             apply(&mut self.table, &mut self.size, &mut self.clients, context, command);
+        self.keys += applied.keys;
+        assert_eq!(self.keys, self.table.0.len() as i64);
         assert_eq!(self.size, self.table.0.iter().map(|(key, row)| row.size(key)).sum::<u64>());
         applied.outcome
     }

@@ -25,7 +25,7 @@ pub struct Work {
     /// Position of the last of the entries, writes or not.
     pub applied: (Index, Term),
     /// The state of the cluster at that position, if it changed.
-    pub state: Option<ClusterState>,
+    pub state: Option<Box<ClusterState>>,
 }
 
 /// The outcome of a committed write that was wanted.

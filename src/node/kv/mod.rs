@@ -8,6 +8,13 @@
 //! Guarantees exactly one answer to each request, by its deadline. Does not keep rows: that is
 //! [`super::store`].
 
+mod reads;
 mod request;
+mod turn;
+mod waiting;
+mod writes;
 
 pub use request::{Consistency, KvError, KvPage, KvRead, KvRequest, KvWrite};
+
+pub(super) use turn::Kv;
+pub(super) use waiting::Waiting;

@@ -99,7 +99,7 @@ pub enum KvError {
         most: usize,
     },
     /// This node does not lead, and was asked not to forward.
-    #[error("this node is not the leader; the leader is {}", leader.as_deref().unwrap_or("unknown"))]
+    #[error("this node is not the leader; the leader is {}", or_unknown(leader))]
     NotLeader {
         /// Name of the leader, if known.
         leader: Option<String>,
@@ -119,4 +119,8 @@ pub enum KvError {
     /// The node is stopping.
     #[error("this node is stopping")]
     Stopping,
+}
+
+fn or_unknown(name: &Option<String>) -> &str {
+    name.as_deref().unwrap_or("unknown")
 }

@@ -51,7 +51,7 @@ impl Receiving {
     }
 
     /// What arrives, for whoever looks at it.
-    pub fn progress(&self) -> Option<Progress> {
+    pub(super) fn progress(&self) -> Option<Progress> {
         let arrival = self.arrival.as_ref()?;
         let (peer, index) = (arrival.from, arrival.position.0);
         let (bytes, total_bytes) = (arrival.has.bytes, arrival.bytes);

@@ -95,7 +95,7 @@ impl Sending {
     }
 
     /// What goes on.
-    pub fn progress(&self) -> impl Iterator<Item = Progress> {
+    pub(super) fn progress(&self) -> impl Iterator<Item = Progress> {
         let offer = match &self.view {
             View::Held { offer, .. } => Some(offer),
             _ => None,
@@ -136,7 +136,7 @@ impl<M: StateMachine> Node<M> {
             View::None => {}
         }
         self.sending.view = View::Asked;
-        effects.push(Effect::Store(StoreRequest::View));
+        self.ask_store(StoreRequest::View, effects);
     }
 
     /// The store has left a view, or has none yet.

@@ -1,31 +1,22 @@
 //! The database of the applied state as a [`Store`].
-//!
-//! Its rows are still in memory only and gone after a restart: the database has none yet.
 
 use super::{Done, Store, StoreStatus};
 use crate::core::Index;
-use crate::core::kv::{Answered, Clients, Context, MemoryTable, Page, Query, Range, Work};
-use crate::core::kv::{apply, get, page};
+use crate::core::kv::{Answered, Page, Query, Work};
 use crate::core::message::Snapshot;
-use crate::core::state::ClusterState;
-use crate::limits;
 use crate::node::snapshot::{DatabaseIntakes, Intakes, RowView};
-use crate::storage::state_store::{StateStore, StateStoreError};
+use crate::storage::state_store::{Counts, StateStore, StateStoreError};
 
-/// The database, and the rows.
+/// The database, and what is said of it.
 pub struct DatabaseStore {
     database: StateStore,
-    state: ClusterState,
-    table: MemoryTable,
-    size: u64,
-    clients: Clients,
+    quota_bytes: u64,
 }
 
 impl DatabaseStore {
-    /// A store over an opened database, which holds `state`.
-    pub fn new(database: StateStore, state: ClusterState) -> Self {
-        let (table, clients) = (MemoryTable::default(), Clients::default());
-        DatabaseStore { database, state, table, size: 0, clients }
+    /// A store over an opened database, on a node with this quota.
+    pub fn new(database: StateStore, quota_bytes: u64) -> Self {
+        DatabaseStore { database, quota_bytes }
     }
 }
 
@@ -33,52 +24,31 @@ impl Store for DatabaseStore {
     type Error = StateStoreError;
 
     fn apply(&mut self, work: Work) -> Result<Vec<Answered>, StateStoreError> {
-        let mut answers = Vec::new();
-        for committed in work.commands {
-            let context = Context { index: committed.index, token: committed.token };
-            let (table, clients) = (&mut self.table, &mut self.clients);
-            let applied = apply(table, &mut self.size, clients, context, &committed.command);
-            let Ok(applied) = applied;
-            if committed.wanted {
-                let (client, sequence) = (committed.command.client, committed.command.sequence);
-                let (index, outcome) = (committed.index, applied.outcome);
-                answers.push(Answered { index, client, sequence, outcome });
-            }
-        }
-        if let Some(state) = work.state {
-            self.state = state;
-        }
-        self.database.apply(&self.state, work.applied)?;
-        Ok(answers)
+        self.database.apply(work)
     }
 
     fn read(&mut self, query: &Query) -> Result<Page, StateStoreError> {
-        if query.is_prefix {
-            let Ok(page) = page(&self.table, &Range::from(query));
-            return Ok(page);
-        }
-        let Ok(row) = get(&self.table, &query.key);
-        let rows = row.map(|row| (query.key.clone(), row)).into_iter().collect();
-        Ok(Page { rows, more: false })
+        self.database.read(query)
     }
 
     fn applied(&self) -> Index {
         self.database.applied().0
     }
 
+    fn is_full(&self) -> bool {
+        self.database.is_full()
+    }
+
     fn begin_flush(&mut self, done: Done) -> Result<bool, StateStoreError> {
-        self.database.flush()?;
-        done();
-        Ok(true)
+        Ok(self.database.begin_flush(done))
     }
 
     fn end_flush(&mut self) -> Result<Index, StateStoreError> {
-        Ok(self.database.durable_index())
+        self.database.end_flush()
     }
 
     fn install(&mut self, snapshot: &Snapshot) -> Result<(), StateStoreError> {
-        self.state = self.database.install(snapshot)?.state;
-        Ok(())
+        self.database.install(snapshot).map(drop)
     }
 
     fn view(&mut self) -> Result<Option<Box<dyn RowView>>, StateStoreError> {
@@ -94,11 +64,12 @@ impl Store for DatabaseStore {
     }
 
     fn status(&self) -> StoreStatus {
+        let Counts { keys, bytes, clients } = self.database.counts();
         StoreStatus {
-            keys: self.table.0.len() as u64,
-            bytes: self.size,
-            quota_bytes: limits::KV_QUOTA_BYTES,
-            clients: self.clients.len() as u64,
+            keys,
+            bytes,
+            quota_bytes: self.quota_bytes,
+            clients,
             applied: self.database.applied().0,
             durable: self.database.durable_index(),
             ..StoreStatus::default()

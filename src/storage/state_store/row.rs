@@ -5,14 +5,7 @@
 
 use crate::core::kv::Row;
 
-/// Rows of a snapshot, as they travel and in the order of their keys.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct EncodedRows {
-    #[prost(message, repeated, tag = "1")]
-    pub rows: Vec<EncodedRow>,
-}
-
-/// One of them.
+/// One row of a piece of a snapshot, which has many of them in order, each after its length.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct EncodedRow {
     #[prost(bytes = "vec", tag = "1")]

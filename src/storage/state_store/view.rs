@@ -1,7 +1,16 @@
 //! A consistent view of what is durable, for a snapshot to be sent while the store goes on.
 
-use super::error::StateStoreError;
-use super::row::RowSum;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+
+use prost::Message as _;
+use redb::{Database, ReadableDatabase as _};
+
+use super::database;
+use super::error::{StateStoreError, transaction_error};
+use super::layers::StoredRows;
+use super::row::{EncodedRow, RowSum};
 use crate::core::{Index, Term};
 
 /// What a snapshot begins with: everything but the rows. It fits a frame.
@@ -37,13 +46,24 @@ pub struct Piece {
 }
 
 /// The state at the index that was durable when the view was made. Another thread may read it while
-/// the store goes on; pages that it still needs are not used again meanwhile, so the file grows the
-/// longer it lives. Fails once the store has installed a snapshot or is closed.
+/// the store goes on, even when that installs a snapshot. Pages that it still needs are not used
+/// again meanwhile: the file grows the longer it lives.
 pub struct View {
     header: SnapshotHeader,
+    rows: StoredRows,
 }
 
 impl View {
+    pub(super) fn open(path: &Path, database: &Arc<Database>) -> Result<View, StateStoreError> {
+        let transaction = database.begin_read().map_err(|e| transaction_error(path, e))?;
+        let head = database::read_head(path, &transaction)?;
+        let rows = StoredRows::of(path, database, &transaction)?;
+        let ((index, term), keys, bytes) = (head.applied, head.keys, head.bytes);
+        let (state, clients) = (head.state, head.clients);
+        let header = SnapshotHeader { index, term, state, clients, keys, bytes };
+        Ok(View { header, rows })
+    }
+
     /// Everything but the rows.
     pub fn header(&self) -> &SnapshotHeader {
         &self.header
@@ -53,16 +73,47 @@ impl View {
     /// unless there are no more. Adds them to `sum`.
     pub fn rows_after(
         &self,
-        _after: Option<&[u8]>,
-        _max_bytes: usize,
-        _sum: &mut RowSum,
+        after: Option<&[u8]>,
+        max_bytes: usize,
+        sum: &mut RowSum,
     ) -> Result<Piece, StateStoreError> {
-        unimplemented!()
+        let mut piece = Piece { rows: Vec::new(), last: None };
+        for found in self.rows.range(beyond(after), None)? {
+            let (key, row) = found?;
+            sum.add(&key, &row);
+            let encoded = EncodedRow {
+                key: key.clone(),
+                value: row.value,
+                revision: row.revision,
+                created: row.created,
+            };
+            let to_memory = encoded.encode_length_delimited(&mut piece.rows);
+            to_memory.expect("a vector grows");
+            piece.last = Some(key);
+            if piece.rows.len() >= max_bytes {
+                break;
+            }
+        }
+        Ok(piece)
     }
 
     /// The sum of all rows up to and including `last`: to go on after a key that the receiver has.
     /// Reads them all; `None` gives the sum of nothing.
-    pub fn sum_through(&self, _last: Option<&[u8]>) -> Result<RowSum, StateStoreError> {
-        unimplemented!()
+    pub fn sum_through(&self, last: Option<&[u8]>) -> Result<RowSum, StateStoreError> {
+        let mut sum = RowSum::default();
+        let Some(last) = last else { return Ok(sum) };
+        for found in self.rows.range(Bound::Unbounded, None)? {
+            let (key, row) = found?;
+            if key.as_slice() > last {
+                break;
+            }
+            sum.add(&key, &row);
+        }
+        Ok(sum)
     }
+}
+
+/// Where rows begin that come after a key, or all of them.
+pub(super) fn beyond(after: Option<&[u8]>) -> Bound<&[u8]> {
+    after.map_or(Bound::Unbounded, Bound::Excluded)
 }

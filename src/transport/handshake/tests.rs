@@ -57,7 +57,7 @@ fn members_that_were_configured_alike_fit() {
         process: 102,
         cluster_id: None,
         kind: ConnectionKind::Control,
-        protocol: 2,
+        protocol: 3,
     };
     assert_eq!(speaker, expected);
     assert_eq!(check(n2.ours(), Some(NodeId(1)), &n1.hello(2)).unwrap().id, NodeId(1));
@@ -70,8 +70,8 @@ fn each_mismatch_names_what_differs_and_both_values() {
     type Change = fn(&mut Greeting);
     let table: [(Change, [&str; 3]); 10] = [
         (
-            |h| (h.protocol_min, h.protocol_max) = (3, 4),
-            ["range of protocol versions", "1 to 2", "3 to 4"],
+            |h| (h.protocol_min, h.protocol_max) = (4, 5),
+            ["range of protocol versions", "1 to 3", "4 to 5"],
         ),
         (|h| h.cluster_name = "test".into(), ["cluster name", "main", "test"]),
         (|h| h.receiver = "n3".into(), ["name of the receiving node", "n1", "n3"]),
@@ -113,8 +113,8 @@ fn each_mismatch_names_what_differs_and_both_values() {
 #[test]
 fn a_newer_peer_that_still_speaks_our_version_fits() {
     let mut hello = Node::new(2).hello(1);
-    hello.protocol_max = 4;
-    assert_eq!(check(Node::new(1).ours(), None, &hello).unwrap().protocol, 2);
+    hello.protocol_max = 5;
+    assert_eq!(check(Node::new(1).ours(), None, &hello).unwrap().protocol, 3);
 }
 
 #[test]
