@@ -10,6 +10,7 @@ mod client;
 mod host;
 mod http;
 mod kv;
+mod snapshot;
 mod standing;
 mod state;
 mod succession;
@@ -19,6 +20,7 @@ pub use client::*;
 pub use host::*;
 pub use http::*;
 pub use kv::*;
+pub use snapshot::*;
 pub use standing::*;
 pub use state::*;
 pub use succession::*;
@@ -188,14 +190,6 @@ pub const LOG_MARK_ENTRIES: u64 = 64;
 /// Bytes between two marks of the log's in-memory index. At the limit: another mark.
 pub const LOG_MARK_BYTES: u64 = 64 << 10;
 
-/// Applied entries kept in the log below the durable applied index, for followers that lag.
-/// Beyond it: whole segments are recycled and such a follower gets a snapshot.
-pub const LOG_KEEP_ENTRIES: u64 = 65_536;
-
-/// Largest snapshot that travels inside one message, in bytes. The replicated state of membership
-/// and activation is far below it. At the limit: building the snapshot is an internal error.
-pub const SNAPSHOT_MAX_BYTES: usize = 4 << 20;
-
 /// Linearizable reads waiting for confirmation. At the limit: a new read is refused.
 pub const PENDING_READS_MAX: usize = 4096;
 
@@ -357,7 +351,6 @@ pub const MANAGER_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 const _: () = {
     assert!(APPEND_MAX_BYTES as usize + ENTRY_MAX_BYTES + 4096 <= FRAME_PAYLOAD_MAX_BYTES);
-    assert!(SNAPSHOT_MAX_BYTES + 4096 <= FRAME_PAYLOAD_MAX_BYTES);
     assert!(PEER_QUEUE_BYTES >= 2 * FRAME_PAYLOAD_MAX_BYTES);
     assert!(ENTRY_MAX_BYTES as u64 * 2 <= LOG_SEGMENT_BYTES);
     // A record's offset in its segment fits 32 bits.

@@ -30,7 +30,8 @@ impl Scene {
     async fn start() -> Scene {
         let mut node = FakeNode::new(leader_of_three());
         let status = StoreStatus { keys: 3, bytes: 400, quota_bytes: 5000, ..Default::default() };
-        node.handle = node.handle.with_store(watch::channel(Arc::new(status)).1);
+        let travels = watch::channel(Arc::default()).1;
+        node.handle = node.handle.with_store(watch::channel(Arc::new(status)).1, travels);
         let directory = tempfile::tempdir().unwrap();
         let (socket, _) = node.serve(directory.path());
         let store = Arc::new(Mutex::new(FakeStore::default()));

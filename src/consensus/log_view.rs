@@ -11,6 +11,7 @@ use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, StorageError};
 
 use super::output::{Fetch, FetchId};
+use super::weights::Weights;
 use crate::core::Index;
 use crate::core::message::TermRuns;
 
@@ -26,6 +27,7 @@ pub(super) struct LogView {
     /// Index of the last entry of the log.
     last: Index,
     snapshot: Option<Snapshot>,
+    weights: Weights,
     asked: RefCell<Asked>,
     fetched: Vec<Entry>,
 }
@@ -71,6 +73,7 @@ impl LogView {
             cache_max_bytes,
             last,
             snapshot: None,
+            weights: Weights::default(),
             asked: RefCell::default(),
             fetched: Vec::new(),
         }
@@ -101,6 +104,7 @@ impl LogView {
         for entry in entries {
             self.terms.push(entry.index, entry.term);
             self.cache_bytes += cost(entry);
+            self.weights.push(entry.index, cost(entry) as u64);
             self.cache.push_back(entry.clone());
         }
         self.last = entries.last().expect("not empty").index;
@@ -124,6 +128,7 @@ impl LogView {
         }
         self.truncated = index;
         self.terms.compact(index);
+        self.weights.compact(index);
         while self.cache.front().is_some_and(|e| e.index <= index) {
             let gone = self.cache.pop_front().expect("just seen");
             self.cache_bytes -= cost(&gone);
@@ -142,13 +147,30 @@ impl LogView {
         self.terms.push(metadata.index, metadata.term);
         self.cache.clear();
         self.cache_bytes = 0;
+        self.weights.clear();
         self.conf_state = metadata.get_conf_state().clone();
-        self.snapshot = Some(snapshot.clone());
+        // Its rows are not in the message: another one is made when it is needed.
+        self.snapshot = None;
     }
 
     /// The snapshot to give to followers from now on.
     pub(super) fn provide_snapshot(&mut self, snapshot: Snapshot) {
         self.snapshot = Some(snapshot);
+    }
+
+    /// From now on there is none to give.
+    pub(super) fn forget_snapshot(&mut self) {
+        self.snapshot = None;
+    }
+
+    /// See [`super::Replica::leaving_bytes`].
+    pub(super) fn leaving_bytes(&self, bytes: u64) -> Index {
+        self.weights.leaving(bytes)
+    }
+
+    /// See [`super::Replica::log_bytes`].
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.weights.bytes()
     }
 
     pub(super) fn term_of(&self, index: Index) -> Option<u64> {

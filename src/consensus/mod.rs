@@ -16,6 +16,8 @@ mod output;
 mod ready;
 mod replica;
 mod settings;
+mod snapshots;
+mod weights;
 
 pub use election::Candidacy;
 pub use guard::Refused;

@@ -7,8 +7,7 @@ use super::convert;
 use super::output::{FetchId, Output, Persist, ReadReady};
 use super::replica::Replica;
 use crate::core::Index;
-use crate::core::message::{Entry, Snapshot};
-use crate::limits;
+use crate::core::message::Entry;
 
 impl Replica {
     /// The turns up to `number` are durable.
@@ -44,22 +43,6 @@ impl Replica {
             self.raw.on_entries_fetched(context);
             self.raw.mut_store().forget_fetched();
         }
-    }
-
-    /// The applied state, in answer to [`Output::snapshot_wanted`].
-    pub fn provide_snapshot(&mut self, index: Index, data: Vec<u8>) {
-        assert!(data.len() <= limits::SNAPSHOT_MAX_BYTES, "snapshot of {} bytes", data.len());
-        let term = self.term_of(index).expect("the applied position is in the log");
-        let conf_state = self.raw.raft.prs().conf().to_conf_state();
-        let (voters, learners) = (conf_state.voters, conf_state.learners);
-        let snapshot = Snapshot { index, term, voters, learners, data };
-        self.raw.mut_store().provide_snapshot(convert::snapshot_to_engine(snapshot));
-    }
-
-    /// Forgets the log up to `index`, which must be applied and durable in the state machine.
-    pub fn compact(&mut self, index: Index) {
-        assert!(index <= self.raw.raft.raft_log.applied, "only applied entries may be dropped");
-        self.raw.mut_store().compact(index);
     }
 
     /// Whether [`Replica::ready`] has something.

@@ -6,7 +6,6 @@
 //! [`Replica::fetched`]. After any of them, [`Replica::ready`] until it returns `None`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use raft::eraftpb::{ConfState, MessageType};
 use raft::{RawNode, StateRole};
@@ -24,9 +23,6 @@ use crate::limits;
 
 /// Fetches under way at once. At the limit: the engine asks again at the next heartbeat answer.
 pub(super) const FETCHES_MAX: usize = 2 * limits::MEMBERS_MAX;
-
-/// A snapshot that was not acknowledged for this long is taken for lost and sent again.
-const SNAPSHOT_LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// One member of the consensus group.
 pub struct Replica {
@@ -326,18 +322,8 @@ impl Replica {
     /// A message to `peer` was lost: probe before sending more.
     pub fn unreachable(&mut self, peer: NodeId) {
         self.raw.report_unreachable(peer.0);
-        if self.snapshots_sent.remove(&peer.0).is_some() {
-            self.raw.report_snapshot(peer.0, raft::SnapshotStatus::Failure);
-        }
-    }
-
-    fn retry_lost_snapshots(&mut self) {
-        let due = |sent: &Instant| self.now - *sent >= SNAPSHOT_LOST_AFTER;
-        let lost: Vec<u64> =
-            self.snapshots_sent.iter().filter(|(_, at)| due(at)).map(|(id, _)| *id).collect();
-        for id in lost {
-            self.snapshots_sent.remove(&id);
-            self.raw.report_snapshot(id, raft::SnapshotStatus::Failure);
+        if self.snapshots_sent.contains_key(&peer.0) {
+            self.snapshot_failed(peer);
         }
     }
 

@@ -12,6 +12,7 @@ pub mod release;
 pub mod rng;
 pub mod role;
 pub mod secret;
+pub mod snapshot;
 pub mod standing;
 pub mod state;
 pub mod story;

@@ -176,6 +176,16 @@ kinds! {
         "a member cannot be reached";
     PeerRefused "86fd83b658b049178d584145681baffc" Warning [peer reason]
         "a member or a stranger was refused";
+    SnapshotSending "b7061f67a99e48a19acc6adae3db634c" Info [peer]
+        "a member needs what the log has given up: a snapshot is on its way to it";
+    SnapshotSent "1ec4c83d84a741c48702330fb110cc9c" Info [peer]
+        "a member has installed a snapshot of this node";
+    SnapshotReceiving "2eff69cb69904d648e85dba95967185b" Notice [peer]
+        "this node lacks what the log has given up: a snapshot is on its way to it";
+    SnapshotInstalled "34181bf853634bbbab557495f0f18105" Notice [peer]
+        "this node has installed a snapshot";
+    SnapshotFailed "4aa7a3db764441b1991fd89c3d5e6877" Warning [peer reason]
+        "a snapshot did not get through, and is sent again";
     Reloaded "b93a4d28fc664270b644f554c1e25140" Info [count]
         "the configuration was read again";
     ReloadRefused "6cff8b7627bd4c978f1321bf137ff4a2" Err [reason]

@@ -171,6 +171,8 @@ fn open_state(
         release_key: directory.release_key().key(),
         timing: host::timing(config),
         log_keep_entries: limits::LOG_KEEP_ENTRIES,
+        log_keep_bytes: limits::LOG_KEEP_BYTES,
+        snapshot_rate: config.kv.snapshot_rate,
         priority: config.eligibility.priority,
         preempt: config.eligibility.preempt,
         kv_quota_bytes: config.kv.quota_bytes,

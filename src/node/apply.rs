@@ -1,7 +1,6 @@
-//! The way of committed entries: what became durable, what is applied, what the log may forget.
+//! The way of committed entries: what became durable, and what is applied.
 //!
-//! Guarantees that entries are applied in order, once, and handed to the store in that order; and
-//! that nothing is dropped from the log before the store holds it durably.
+//! Guarantees that entries are applied in order, once, and handed to the store in that order.
 
 use crate::core::Index;
 use crate::core::kv::{Committed, KvCommand, Work};
@@ -26,6 +25,7 @@ impl<M: StateMachine> Node<M> {
             self.compacted = snapshot.index;
             self.replica.applied(snapshot.index);
             self.kv_restored(snapshot.index);
+            self.forget_arrival_below(snapshot.index, effects);
             let later = self.pending.split_off(&(snapshot.index + 1));
             for (_, gone) in std::mem::replace(&mut self.pending, later) {
                 effects.push(Effect::Answer { request: gone.request, answer: Answer::Unknown });
@@ -35,9 +35,14 @@ impl<M: StateMachine> Node<M> {
 
     pub(super) fn flush_turn(
         &mut self,
-        output: crate::consensus::Output,
+        mut output: crate::consensus::Output,
         effects: &mut Vec<Effect>,
     ) {
+        self.divert_snapshots(&mut output.send_now, effects);
+        self.divert_snapshots(&mut output.send_after, effects);
+        if let Some(taken) = output.persist.as_ref().and_then(|p| p.snapshot.as_ref()) {
+            self.snapshot_taken(taken);
+        }
         let snapshot_wanted = output.snapshot_wanted;
         let writes = output.persist.is_some();
         let number = output.number;
@@ -55,8 +60,8 @@ impl<M: StateMachine> Node<M> {
             }
         }
         self.apply(committed, effects);
-        if snapshot_wanted && self.applied.0 > 0 {
-            self.replica.provide_snapshot(self.applied.0, self.machine.to_bytes());
+        if snapshot_wanted {
+            self.snapshot_wanted(effects);
         }
     }
 
@@ -84,6 +89,7 @@ impl<M: StateMachine> Node<M> {
             }
         }
         self.replica.applied(last.0);
+        self.forget_arrival_below(last.0, effects);
         let state = changes.then(|| Box::new(self.machine.cluster().clone()));
         let work = Work { commands, applied: last, state };
         self.ask_store(StoreRequest::Apply(work), effects);
@@ -95,19 +101,5 @@ impl<M: StateMachine> Node<M> {
         let token = activation.filter(|a| a.is_active()).map(|a| a.token());
         let wanted = self.kv.wants(&command);
         Committed { index, token, command, wanted }
-    }
-
-    pub(super) fn state_durable(&mut self, index: Index, effects: &mut Vec<Effect>) {
-        self.durable = self.durable.max(index);
-        let keep = self.config.log_keep_entries;
-        let target = self.durable.saturating_sub(keep);
-        // In steps: dropping entries one by one would wake the disk for nothing.
-        if target < self.compacted + keep / 8 + 1 {
-            return;
-        }
-        let Some(term) = self.replica.term_of(target) else { return };
-        self.compacted = target;
-        self.replica.compact(target);
-        effects.push(Effect::Compact { index: target, term });
     }
 }

@@ -11,21 +11,26 @@ use super::clock;
 use super::disk::{DiskRequest, DiskWorker};
 use super::disk_thread::{self, Disk};
 use super::event::{Answer, Effect, Event, RequestId};
-use super::handle::{NodeHandle, PauseError, RemoteStatusError, Request};
+use super::handle::{NodeHandle, PauseError, Request};
 use super::handle::{TakeoverError, TransferError};
 use super::kv::Waiting;
 use super::machine::StateMachine;
 use super::node::Node;
+use super::snapshot::{self, SnapshotThread, SnapshotWorker};
 use super::status::{Change, NodeStatus};
-use super::store::{self, Store, StoreThread, StoreWorker};
+use super::store::{self, Store, StoreThread, StoreWorker, TravelStatus};
 pub use super::surfaces::{Act, Ping, Surfaces};
 use super::tell::{self, Teller};
 use super::timer::Timer;
 use crate::core::command::Release;
-use crate::core::{Instant, NodeId, NodeName, Token};
+use crate::core::{Instant, NodeName, Token};
 use crate::limits;
 use crate::storage::LogStore;
 use crate::transport::{AnnouncementReply, PeerEvent, TransportHandle};
+
+mod remote;
+
+use remote::Remote;
 
 /// The driver's state.
 pub struct Driver<M> {
@@ -34,6 +39,10 @@ pub struct Driver<M> {
     peers: mpsc::Receiver<PeerEvent>,
     disk: Disk,
     store: StoreThread,
+    snapshots: SnapshotThread,
+    travels: watch::Sender<Arc<TravelStatus>>,
+    /// When they were looked at last.
+    travels_at: Instant,
     timer: Timer,
     requests: mpsc::Receiver<Request>,
     /// What the surfaces report: the host, the scripts.
@@ -53,14 +62,6 @@ pub struct Driver<M> {
     stopped: bool,
 }
 
-/// A question to a peer that waits for its answer.
-struct Remote {
-    of: NodeName,
-    to: NodeId,
-    deadline: Instant,
-    reply: oneshot::Sender<Result<String, RemoteStatusError>>,
-}
-
 impl<M: StateMachine> Driver<M> {
     /// A driver over a started transport, and the handle to it. Starts the threads of the disk
     /// and of the store.
@@ -77,21 +78,28 @@ impl<M: StateMachine> Driver<M> {
         S: Store + 'static,
     {
         let (fatal, metrics) = (surfaces.fatal.clone(), Arc::clone(&surfaces.metrics));
-        let store = store::start(StoreWorker::new(store), fatal.clone())?;
+        let intakes = store.intakes();
+        let store = StoreWorker::new(store);
+        let snapshots = snapshot::start(SnapshotWorker::new(store.views(), intakes))?;
+        let store = store::start(store, fatal.clone())?;
         let disk = DiskWorker::new(log, store.link());
         let disk = disk_thread::start(disk, fatal, Arc::clone(&metrics))?;
         let (to_driver, requests) = mpsc::channel(limits::DRIVER_REQUESTS);
         let (status, status_reader) = watch::channel(Arc::new(node.status().clone()));
         let changes = broadcast::Sender::new(limits::CHANGE_BACKLOG);
+        let travels = watch::channel(Arc::default());
         let (known, asked) = (surfaces.host.clone(), surfaces.host_requests.clone());
         let handle = NodeHandle::new(to_driver, status_reader, changes.clone(), known, asked)
-            .with_store(store.status.clone());
+            .with_store(store.status.clone(), travels.1);
         let driver = Driver {
             node,
             transport,
             peers,
             disk,
             store,
+            snapshots,
+            travels: travels.0,
+            travels_at: Instant::default(),
             timer: Timer::new()?,
             requests,
             reports,
@@ -122,6 +130,7 @@ impl<M: StateMachine> Driver<M> {
                 biased;
                 Some(event) = self.disk.events.recv() => self.handle(event, &mut effects),
                 Some(event) = self.store.events.recv() => self.handle(event, &mut effects),
+                Some(event) = self.snapshots.events.recv() => self.handle(event, &mut effects),
                 Some(event) = self.reports.recv() => self.handle(event, &mut effects),
                 Some(event) = self.peers.recv() => self.peer_event(event, &mut effects),
                 Some(request) = self.requests.recv() => self.request(request, &mut effects),
@@ -130,7 +139,7 @@ impl<M: StateMachine> Driver<M> {
             self.take_waiting(&mut effects);
             self.turn(&mut effects);
         }
-        let Driver { transport, disk, store, .. } = self;
+        let Driver { transport, disk, store, snapshots, .. } = self;
         transport.shutdown().await;
         drop(disk.requests);
         drop(disk.events);
@@ -138,6 +147,7 @@ impl<M: StateMachine> Driver<M> {
         let ends = move || {
             let _ = disk.thread.join();
             store.join();
+            snapshots.join();
         };
         let _ = tokio::task::spawn_blocking(ends).await;
     }
@@ -148,6 +158,8 @@ impl<M: StateMachine> Driver<M> {
             if let Ok(event) = self.disk.events.try_recv() {
                 self.handle(event, effects);
             } else if let Ok(event) = self.store.events.try_recv() {
+                self.handle(event, effects);
+            } else if let Ok(event) = self.snapshots.events.try_recv() {
                 self.handle(event, effects);
             } else if let Ok(event) = self.reports.try_recv() {
                 self.handle(event, effects);
@@ -172,6 +184,10 @@ impl<M: StateMachine> Driver<M> {
         self.teller.turned(&self.node, now.boot);
         for effect in effects.drain(..) {
             self.carry_out(effect);
+        }
+        if now.boot - self.travels_at >= limits::STORE_STATUS_INTERVAL {
+            self.travels_at = now.boot;
+            self.travels.send_replace(Arc::new(self.node.travels()));
         }
         self.next_ping = (self.surfaces.ping)(now.boot, self.node.ping_until());
     }
@@ -205,6 +221,9 @@ impl<M: StateMachine> Driver<M> {
             }
             PeerEvent::Standing { from: peer, eligible, priority, .. } => {
                 self.handle(Event::PeerStanding { peer, eligible, priority }, effects);
+            }
+            PeerEvent::Snapshot { from, frame, .. } => {
+                self.handle(Event::Snapshot { from, frame }, effects);
             }
             PeerEvent::Kv { from, frame, .. } => {
                 self.handle(Event::KvFrame { from, frame }, effects);
@@ -259,43 +278,6 @@ impl<M: StateMachine> Driver<M> {
         self.next_request
     }
 
-    fn ask_remote(
-        &mut self,
-        of: NodeName,
-        reply: oneshot::Sender<Result<String, RemoteStatusError>>,
-    ) {
-        let status = self.node.status();
-        let Some(member) = status.members.iter().find(|m| m.name == of) else {
-            let _ = reply.send(Err(RemoteStatusError::UnknownMember { name: of.to_string() }));
-            return;
-        };
-        if member.id == status.id {
-            let _ = reply.send(Ok(self.describe()));
-            return;
-        }
-        let to = member.id;
-        let request = self.fresh_number();
-        let asked = self.remote.len() < limits::REMOTE_STATUS_WAITING
-            && self.transport.send_status_request(to, request);
-        if !asked {
-            let _ = reply.send(Err(unreachable(&of)));
-            return;
-        }
-        let deadline = clock::now() + limits::REMOTE_STATUS_TIMEOUT;
-        self.remote.insert(request, Remote { of, to, deadline, reply });
-    }
-
-    fn expire_remote(&mut self, now: Instant) {
-        while let Some(entry) = self.remote.first_entry() {
-            // Numbers rise with time and all wait equally long: the first expires first.
-            if entry.get().deadline > now {
-                break;
-            }
-            let remote = entry.remove();
-            let _ = remote.reply.send(Err(unreachable(&remote.of)));
-        }
-    }
-
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Send(message) => self.transport.send(message),
@@ -305,6 +287,9 @@ impl<M: StateMachine> Driver<M> {
             Effect::Fetch(fetch) => self.ask_disk(DiskRequest::Fetch(fetch)),
             Effect::Compact { index, term } => self.ask_disk(DiskRequest::Compact { index, term }),
             Effect::Store(request) => self.store.ask(request),
+            Effect::Snapshot(request) => self.snapshots.ask(request),
+            Effect::SendSnapshot { to, frame } => self.transport.send_snapshot(to, frame),
+            Effect::SnapshotNews(news) => tell::snapshot(&news, self.node.status()),
             Effect::Answer { request, answer } => self.answer(request, answer),
             Effect::Learn(known) => self.transport.learn(known),
             Effect::Publish(status) => {
@@ -367,9 +352,4 @@ impl<M: StateMachine> Driver<M> {
             Answer::Applied { .. } | Answer::Refused { .. } | Answer::Unknown => {}
         }
     }
-}
-
-fn unreachable(of: &NodeName) -> RemoteStatusError {
-    let deadline_ms = limits::REMOTE_STATUS_TIMEOUT.as_millis() as u64;
-    RemoteStatusError::Unreachable { name: of.to_string(), deadline_ms }
 }

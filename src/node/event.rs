@@ -11,11 +11,13 @@ use crate::core::message::{Entry, Message};
 use crate::core::role::ScriptEvent;
 use crate::core::{Incarnation, Index, Instant, NodeId, NodeName, Term, Token};
 use crate::transport::Known;
+use crate::transport::snapshot::SnapshotFrame;
 
 pub use crate::core::release::ReleaseOutcome;
 
 use super::handle::{PauseError, TakeoverError, TransferError};
 use super::kv::{KvError, KvPage, KvRead, KvWrite};
+use super::snapshot::{SnapshotDone, SnapshotNews, SnapshotRequest};
 use super::status::{Change, NodeStatus};
 use super::store::{StoreRequest, Stored};
 
@@ -66,6 +68,15 @@ pub enum Event {
     },
     /// The store has done something.
     Stored(Stored),
+    /// A peer says something about a snapshot.
+    Snapshot {
+        /// The peer.
+        from: NodeId,
+        /// What it says.
+        frame: SnapshotFrame,
+    },
+    /// The thread of snapshots has done something.
+    SnapshotDone(SnapshotDone),
     /// A surface writes to the store.
     KvWrite {
         /// Names the answer.
@@ -224,6 +235,17 @@ pub enum Effect {
     /// Hand this to the store; what is applied becomes durable within
     /// `limits::STATE_FLUSH_INTERVAL`, and then is reported as [`Event::StateDurable`].
     Store(StoreRequest),
+    /// Hand this to the thread of snapshots.
+    Snapshot(SnapshotRequest),
+    /// Say this about a snapshot to a peer. May be lost.
+    SendSnapshot {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        frame: SnapshotFrame,
+    },
+    /// Something about a snapshot that an operator may look up.
+    SnapshotNews(SnapshotNews),
     /// The log up to here may be dropped; it is durable in the state machine.
     Compact {
         /// Last index to drop.

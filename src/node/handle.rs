@@ -6,7 +6,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::kv::{KvError, KvPage, KvRead, KvRequest, KvWrite};
 use super::status::{Change, HostStatus, NodeStatus};
-use super::store::StoreStatus;
+use super::store::{StoreStatus, TravelStatus};
 use crate::core::kv::Written;
 use crate::core::{NodeName, Token};
 
@@ -206,6 +206,7 @@ pub struct NodeHandle {
     host: watch::Receiver<Arc<HostStatus>>,
     host_requests: mpsc::Sender<HostRequest>,
     store: watch::Receiver<Arc<StoreStatus>>,
+    travels: watch::Receiver<Arc<TravelStatus>>,
 }
 
 impl NodeHandle {
@@ -218,17 +219,23 @@ impl NodeHandle {
         host_requests: mpsc::Sender<HostRequest>,
     ) -> Self {
         let store = watch::channel(Arc::default()).1;
-        NodeHandle { requests, status, changes, host, host_requests, store }
+        let travels = watch::channel(Arc::default()).1;
+        NodeHandle { requests, status, changes, host, host_requests, store, travels }
     }
 
     /// The same handle, which also knows of the store.
-    pub fn with_store(self, store: watch::Receiver<Arc<StoreStatus>>) -> Self {
-        NodeHandle { store, ..self }
+    pub fn with_store(
+        self,
+        store: watch::Receiver<Arc<StoreStatus>>,
+        travels: watch::Receiver<Arc<TravelStatus>>,
+    ) -> Self {
+        NodeHandle { store, travels, ..self }
     }
 
     /// What is known of the store; brought up to date about once a second, not with each write.
     pub fn store(&self) -> Arc<StoreStatus> {
-        self.store.borrow().clone()
+        let store = StoreStatus::clone(&self.store.borrow());
+        Arc::new(store.with(&self.travels.borrow()))
     }
 
     /// Writes to the store, on whichever node leads.

@@ -25,6 +25,7 @@ mod proposals;
 mod publish;
 mod quorum;
 mod recover;
+pub mod snapshot;
 pub mod status;
 pub mod store;
 mod succession;
@@ -32,6 +33,7 @@ mod surfaces;
 mod tell;
 mod timer;
 mod transfer;
+mod truncate;
 
 pub use node::{Member, Node, NodeConfig};
 pub use recover::recover;

@@ -24,6 +24,7 @@ use super::operator::Pausing;
 use super::proposals::Pending;
 use super::publish::Published;
 use super::quorum::Quorum;
+use super::snapshot::{Receiving, Sending};
 use super::succession::Succession;
 use super::transfer::Transfer;
 
@@ -61,6 +62,10 @@ pub struct NodeConfig {
     pub timing: Timing,
     /// Applied entries kept in the log for lagging followers.
     pub log_keep_entries: u64,
+    /// Bytes of such entries.
+    pub log_keep_bytes: u64,
+    /// Bytes of snapshots that are sent in a second.
+    pub snapshot_rate: u64,
     /// How much this node should be preferred; more is better.
     pub priority: u32,
     /// Whether this node, when it is active, gives way to one of higher priority.
@@ -111,6 +116,8 @@ pub struct Node<M> {
     pub(super) last_refused: Option<(u64, std::mem::Discriminant<Refused>)>,
     pub(super) durable: Index,
     pub(super) compacted: Index,
+    pub(super) sending: Sending,
+    pub(super) receiving: Receiving,
     pub(super) quorum_seen: bool,
     pub(super) known: Known,
     pub(super) known_at: Option<Index>,
@@ -153,6 +160,8 @@ impl<M: StateMachine> Node<M> {
             last_refused: None,
             durable: applied.0,
             compacted,
+            sending: Sending::default(),
+            receiving: Receiving::default(),
             quorum_seen: false,
             known: Known::default(),
             known_at: None,
@@ -233,6 +242,8 @@ impl<M: StateMachine> Node<M> {
                 self.kv_read(now, (request, read), deadline, effects);
             }
             Event::KvFrame { from, frame } => self.kv_frame(from, frame),
+            Event::Snapshot { from, frame } => self.snapshot_frame(from, frame, effects),
+            Event::SnapshotDone(done) => self.snapshot_done(done, effects),
             Event::Propose { request, data } => self.propose(now, request, data, effects),
             Event::Transfer { request, to } => self.start_transfer(now, request, to, effects),
             Event::Shutdown => self.start_stopping(now, effects),
@@ -265,6 +276,7 @@ impl<M: StateMachine> Node<M> {
         if now.boot >= self.replica.next_deadline() {
             self.replica.tick(now.boot);
         }
+        self.send_snapshots(effects);
         loop {
             self.settle(now, effects);
             self.learn(effects);
@@ -312,7 +324,9 @@ impl<M: StateMachine> Node<M> {
         let authority = self.authority_deadline(self.now);
         let store = self.kv.deadline();
         let status = self.publish_deadline();
-        let own = [transfer, self.stop_by, authority, preempt, quorum, store, status];
-        own.into_iter().flatten().fold(self.replica.next_deadline(), Instant::min)
+        let snapshot = self.snapshot_deadline();
+        let rest = [store, status, snapshot];
+        let own = [transfer, self.stop_by, authority, preempt, quorum].into_iter().chain(rest);
+        own.flatten().fold(self.replica.next_deadline(), Instant::min)
     }
 }

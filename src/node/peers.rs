@@ -20,6 +20,9 @@ impl<M: StateMachine> Node<M> {
             self.dropped_busy += 1;
             return;
         }
+        if !self.rows_are_here(&message) {
+            return; // Its sender offers them again.
+        }
         let stepped = self.replica.step(now, message);
         if self.replica.position().leader == Some(NodeId(from)) {
             self.heard_leader = Some(now);

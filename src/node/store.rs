@@ -8,7 +8,10 @@
 
 use std::collections::VecDeque;
 
+use prost::Message as _;
+
 use super::event::Event;
+use super::snapshot::{Intakes, Position, RowView, ViewSlot};
 use crate::core::Index;
 use crate::core::kv::{Answered, Page, Query, Work};
 use crate::core::message::Snapshot;
@@ -49,6 +52,12 @@ pub trait Store: Send {
     /// Replaces everything by a snapshot, durably; a flush that goes on is over before.
     fn install(&mut self, snapshot: &Snapshot) -> Result<(), Self::Error>;
 
+    /// What is durable now, to be read by another thread for a snapshot; `None`: nothing yet.
+    fn view(&mut self) -> Result<Option<Box<dyn RowView>>, Self::Error>;
+
+    /// Where snapshots arrive that [`Store::install`] is to install.
+    fn intakes(&self) -> Box<dyn Intakes>;
+
     /// What there is to know about it; the fields about the log are others'.
     fn status(&self) -> StoreStatus;
 }
@@ -73,6 +82,8 @@ pub enum StoreRequest {
     Apply(Work),
     /// Read, AFTER what was asked to be applied; answered by [`Stored::Read`].
     Read(Vec<(u64, Query)>),
+    /// Leave a view of what is durable, for a snapshot; answered by [`Stored::Viewed`].
+    View,
 }
 
 /// What the store has done.
@@ -92,6 +103,39 @@ pub enum Stored {
         /// Up to where.
         applied: Index,
     },
+    /// A view is there, of this; or there is nothing yet.
+    Viewed(Option<Viewed>),
+}
+
+/// What a view shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Viewed {
+    /// The last entry that it includes.
+    pub position: Position,
+    /// The state of the cluster, encoded.
+    pub state: Vec<u8>,
+    /// Everything but the rows, encoded.
+    pub header: Vec<u8>,
+    /// Rows.
+    pub keys: u64,
+    /// Their bytes, as the quota counts them.
+    pub bytes: u64,
+    /// Whether there is more than the state of the cluster.
+    pub has_rows: bool,
+}
+
+impl Viewed {
+    fn of(view: &dyn RowView) -> Viewed {
+        let header = view.header();
+        Viewed {
+            position: (header.index, header.term),
+            state: header.state.clone(),
+            header: header.encode_to_vec(),
+            keys: header.keys,
+            bytes: header.bytes,
+            has_rows: header.keys > 0 || !header.clients.is_empty(),
+        }
+    }
 }
 
 /// What is known of the store, for whoever looks at it.
@@ -109,9 +153,9 @@ pub struct StoreStatus {
     pub applied: Index,
     /// Index up to which they are durable.
     pub durable: Index,
-    /// First index that the log still has, and its entries and bytes.
+    /// First index that the log still has.
     pub log_first: Index,
-    /// Bytes of the log's entries.
+    /// Bytes of the log's entries, about; those from before the start are left out.
     pub log_bytes: u64,
     /// A snapshot on its way to this node, or from it.
     pub snapshots: Vec<SnapshotProgress>,
@@ -119,6 +163,36 @@ pub struct StoreStatus {
     pub snapshots_installed: u64,
     /// Snapshots that this node has sent since its start.
     pub snapshots_sent: u64,
+}
+
+/// What the driver knows of the log and of snapshots, for [`StoreStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TravelStatus {
+    /// See [`StoreStatus`].
+    pub log_first: Index,
+    /// See [`StoreStatus`].
+    pub log_bytes: u64,
+    /// See [`StoreStatus`].
+    pub snapshots: Vec<SnapshotProgress>,
+    /// See [`StoreStatus`].
+    pub snapshots_installed: u64,
+    /// See [`StoreStatus`].
+    pub snapshots_sent: u64,
+}
+
+impl StoreStatus {
+    /// The same, with what the driver knows.
+    pub fn with(self, travels: &TravelStatus) -> StoreStatus {
+        let TravelStatus { log_first, log_bytes, snapshots, .. } = travels.clone();
+        StoreStatus {
+            log_first,
+            log_bytes,
+            snapshots,
+            snapshots_installed: travels.snapshots_installed,
+            snapshots_sent: travels.snapshots_sent,
+            ..self
+        }
+    }
 }
 
 /// A snapshot that travels.
@@ -143,12 +217,14 @@ pub struct StoreWorker<S> {
     /// Something is applied that no flush has taken.
     dirty: bool,
     flushes: bool,
+    views: ViewSlot,
 }
 
 impl<S: Store> StoreWorker<S> {
     /// A worker with nothing to do.
     pub fn new(store: S) -> Self {
-        StoreWorker { store, queue: VecDeque::new(), dirty: false, flushes: false }
+        let views = ViewSlot::default();
+        StoreWorker { store, queue: VecDeque::new(), dirty: false, flushes: false, views }
     }
 
     /// Adds a request. How many wait is bounded by the node (`limits::STORE_WAITING_ENTRIES`).
@@ -181,6 +257,11 @@ impl<S: Store> StoreWorker<S> {
         &mut self.store
     }
 
+    /// Where it leaves views.
+    pub fn views(&self) -> ViewSlot {
+        self.views.clone()
+    }
+
     /// Carries out the oldest request.
     pub fn step(&mut self) -> Result<Option<Event>, S::Error> {
         let stored = match self.queue.pop_front() {
@@ -195,6 +276,12 @@ impl<S: Store> StoreWorker<S> {
                 let read = |(number, query): (u64, Query)| Ok((number, self.store.read(&query)?));
                 let pages = queries.into_iter().map(read).collect::<Result<_, _>>()?;
                 Stored::Read { pages, applied }
+            }
+            Some(StoreRequest::View) => {
+                let view = self.store.view()?;
+                let viewed = view.as_deref().map(Viewed::of);
+                view.into_iter().for_each(|view| self.views.put(view));
+                Stored::Viewed(viewed)
             }
         };
         Ok(Some(Event::Stored(stored)))

@@ -9,6 +9,7 @@ use super::handle::Request;
 use super::machine::StateMachine;
 use super::metrics::Metrics;
 use super::node::Node;
+use super::snapshot::{SnapshotNews, SnapshotStep};
 use super::status::{Change, NodeStatus};
 use crate::core::authority::Phase;
 use crate::core::story::tell;
@@ -146,6 +147,37 @@ pub(super) fn asked(request: &Request) {
     if let Request::Transfer { to, .. } = request {
         let name = to.as_ref().map_or("the best follower", |name| name.as_str());
         tell!(TransferBegun, to = name; "Leadership is to be handed over to {name}.");
+    }
+}
+
+/// Something about a snapshot.
+pub(super) fn snapshot(news: &SnapshotNews, status: &NodeStatus) {
+    let SnapshotNews { peer, incoming, index, bytes, step, why } = news;
+    let name = status.members.iter().find(|member| member.id == *peer).map(|m| m.name.as_str());
+    let name = name.unwrap_or("a member");
+    match (step, incoming) {
+        (SnapshotStep::Begun, false) => tell!(
+            SnapshotSending, peer = name;
+            "{name} gets a snapshot at index {index}, with {bytes} bytes of keys and values."
+        ),
+        (SnapshotStep::Installed, false) => {
+            tell!(SnapshotSent, peer = name; "{name} has installed the snapshot at index {index}.");
+        }
+        (SnapshotStep::Begun, true) => tell!(
+            SnapshotReceiving, peer = name;
+            "A snapshot at index {index} comes from {name}, with {bytes} bytes of keys and values."
+        ),
+        (SnapshotStep::Installed, true) => tell!(
+            SnapshotInstalled, peer = name;
+            "The snapshot at index {index} from {name} is installed."
+        ),
+        (SnapshotStep::Refused | SnapshotStep::Broken, _) => {
+            let from = if *incoming { "from" } else { "to" };
+            tell!(
+                SnapshotFailed, peer = name, reason = why.as_str();
+                "The snapshot at index {index} {from} {name} did not get through: {why}."
+            );
+        }
     }
 }
 

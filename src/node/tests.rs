@@ -19,9 +19,9 @@ use crate::core::message::{Entry, HardState, Kind, Message, TermRuns};
 use crate::core::{Incarnation, Index, Instant, NodeId, Term};
 
 /// A node that has never been anything, in a cluster of `size`.
-struct Fixture {
-    node: Node<ClusterMachine>,
-    now: Instant,
+pub(super) struct Fixture {
+    pub(super) node: Node<ClusterMachine>,
+    pub(super) now: Instant,
     /// Heartbeats that nobody has answered.
     rounds: Vec<Message>,
 }
@@ -29,7 +29,7 @@ struct Fixture {
 const START: Instant = Instant::from_millis(1_000);
 
 impl Fixture {
-    fn new(id: u64, size: u64) -> Fixture {
+    pub(super) fn new(id: u64, size: u64) -> Fixture {
         let member = |id| Member {
             id: NodeId(id),
             name: format!("n{id}").parse().expect("a name"),
@@ -46,6 +46,8 @@ impl Fixture {
             release_key: [7; 32],
             timing: Timing { enforcement: Enforcement::Nothing, ..Timing::default() },
             log_keep_entries: 1_000,
+            log_keep_bytes: 1 << 20,
+            snapshot_rate: 32 << 20,
             priority: 100,
             preempt: false,
             kv_quota_bytes: crate::limits::KV_QUOTA_BYTES,
@@ -79,7 +81,7 @@ impl Fixture {
     }
 
     /// One turn of a driver: these events, then what follows.
-    fn turn(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Effect> {
+    pub(super) fn turn(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Effect> {
         let mut effects = Vec::new();
         for event in events {
             self.node.handle(self.now, event, &mut effects);
@@ -131,7 +133,7 @@ impl Fixture {
     }
 
     /// Makes it lead term 1.
-    fn elect(&mut self) {
+    pub(super) fn elect(&mut self) {
         let others: Vec<NodeId> = self.node.replica().voters();
         let me = self.node.status().id;
         let others: Vec<NodeId> = others.into_iter().filter(|id| *id != me).collect();
@@ -177,7 +179,7 @@ impl Fixture {
     }
 }
 
-fn of(kind: Kind, from: u64, to: u64, term: Term) -> Message {
+pub(super) fn of(kind: Kind, from: u64, to: u64, term: Term) -> Message {
     Message { kind: kind as i32, from, to, term, ..Message::default() }
 }
 

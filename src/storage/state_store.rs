@@ -20,11 +20,12 @@ use std::sync::Arc;
 use redb::Database;
 
 use self::database::{Decoded, Head, ROWS, beside};
-use self::error::io_error;
+use self::error::{corrupt, io_error};
 use self::flusher::{Flush, Flusher};
 use self::layers::{Changes, Layers, StoredRows};
 use crate::core::kv::{self, Answered, Clients, Committed, Context, Page, Query, Range, Work};
 use crate::core::message::Snapshot;
+use crate::core::snapshot::has_rows;
 use crate::core::state::ClusterState;
 use crate::core::{Index, Term};
 use crate::limits;
@@ -250,6 +251,8 @@ impl StateStore {
         let exists = received.try_exists().map_err(|e| io_error(&received, "open", e))?;
         if exists && self.holds(&received, applied)? {
             database::rename(&received, &self.path)?;
+        } else if has_rows(&snapshot.data) {
+            return Err(corrupt(&received, format!("no rows for index {}", snapshot.index)));
         } else {
             let state = ClusterState::from_bytes(&snapshot.data)
                 .map_err(|source| StateStoreError::Snapshot { index: snapshot.index, source })?;

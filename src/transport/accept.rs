@@ -19,6 +19,7 @@ use super::frame::{self, FrameType};
 use super::handshake::{Mismatch, Speaker};
 use super::lane::Signals;
 use super::shared::{Shared, count};
+use super::snapshot::SnapshotFrame;
 use super::stream::{FrameReader, ReadError};
 use super::wire::{self, Announce, Announced, ConnectionKind, Greeting, PayloadError};
 use super::wire::{Standing, StatusReply, StatusRequest};
@@ -320,6 +321,9 @@ fn read_event(
             let Standing { eligible, priority } = read(payload)?;
             PeerEvent::Standing { from: peer, eligible, priority, credit }
         }
+        FrameType::SnapshotOffer => snapshot(peer, SnapshotFrame::Offer(read(payload)?), credit)?,
+        FrameType::SnapshotPiece => snapshot(peer, SnapshotFrame::Piece(read(payload)?), credit)?,
+        FrameType::SnapshotReport => snapshot(peer, SnapshotFrame::Report(read(payload)?), credit)?,
         FrameType::Kv => PeerEvent::Kv { from: peer, frame: wire::read_kv(payload)?, credit },
         FrameType::Refused => {
             return Err(InboundError::Refused(Mismatch::from_refusal(&read(payload)?)));
@@ -328,6 +332,10 @@ fn read_event(
             return Err(InboundError::Unexpected(frame_type));
         }
     })
+}
+
+fn snapshot(from: NodeId, frame: SnapshotFrame, credit: Credit) -> Result<PeerEvent, PayloadError> {
+    Ok(PeerEvent::Snapshot { from, frame: frame.check()?, credit })
 }
 
 fn read<T: prost::Message + Default>(payload: &[u8]) -> Result<T, PayloadError> {

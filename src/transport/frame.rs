@@ -47,6 +47,12 @@ pub enum FrameType {
     Standing = 10,
     /// Writes for the leader's store, questions for an index, and answers.
     Kv = 11,
+    /// A snapshot is offered.
+    SnapshotOffer = 12,
+    /// Some of its rows.
+    SnapshotPiece = 13,
+    /// What the receiver has of it.
+    SnapshotReport = 14,
 }
 
 impl FrameType {
@@ -63,6 +69,9 @@ impl FrameType {
             9 => FrameType::Announced,
             10 => FrameType::Standing,
             11 => FrameType::Kv,
+            12 => FrameType::SnapshotOffer,
+            13 => FrameType::SnapshotPiece,
+            14 => FrameType::SnapshotReport,
             _ => return None,
         })
     }
@@ -106,7 +115,7 @@ pub enum FrameError {
         found: u8,
     },
     /// A payload that this version does not know.
-    #[error("frame type {found}, expected 1 to 11")]
+    #[error("frame type {found}, expected 1 to 14")]
     Type {
         /// What the header claims.
         found: u8,

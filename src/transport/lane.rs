@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::frame::{self, FrameType, HEADER_BYTES};
+use super::snapshot::{PROTOCOL_SNAPSHOT, SnapshotFrame};
 use super::wire::{PROTOCOL_KV, PROTOCOL_STANDING, Standing, StatusReply, StatusRequest};
 use crate::core::command::Release;
 use crate::core::kv::KvFrame;
@@ -27,9 +28,19 @@ pub(super) enum Outgoing {
     StatusReply(StatusReply),
     Release(Release),
     Kv(KvFrame),
+    Snapshot(SnapshotFrame),
 }
 
 impl Outgoing {
+    /// The lowest protocol version whose speakers take it.
+    fn protocol(&self) -> u32 {
+        match self {
+            Outgoing::Kv(_) => PROTOCOL_KV,
+            Outgoing::Snapshot(_) => PROTOCOL_SNAPSHOT,
+            _ => 0,
+        }
+    }
+
     fn payload_bytes(&self) -> usize {
         match self {
             Outgoing::Message(message) => message.size_bytes(),
@@ -37,6 +48,7 @@ impl Outgoing {
             Outgoing::StatusReply(reply) => reply.encoded_len(),
             Outgoing::Release(release) => release.encoded_len(),
             Outgoing::Kv(frame) => frame.encoded_len(),
+            Outgoing::Snapshot(frame) => frame.payload_bytes(),
         }
     }
 
@@ -49,6 +61,7 @@ impl Outgoing {
             Outgoing::StatusReply(reply) => frame::encode_into(out, FrameType::StatusReply, reply),
             Outgoing::Release(release) => frame::encode_into(out, FrameType::Release, release),
             Outgoing::Kv(kv) => frame::encode_into(out, FrameType::Kv, kv),
+            Outgoing::Snapshot(frame) => frame.encode_into(out),
         }
     }
 }
@@ -63,6 +76,8 @@ pub(super) enum Pushed {
     Unreachable,
     /// Dropped: the receiver would refuse it.
     TooLarge,
+    /// Dropped: the receiver's version does not know it.
+    TooNew,
 }
 
 /// What the dialer is asked to do; taken all at once.
@@ -114,6 +129,10 @@ impl Lane {
         let mut inner = self.lock();
         if !inner.open {
             return Pushed::Unreachable;
+        }
+        if matches!(item, Outgoing::Snapshot(_)) && (1..PROTOCOL_SNAPSHOT).contains(&inner.protocol)
+        {
+            return Pushed::TooNew;
         }
         let full_bytes = inner.bytes + bytes > limits::PEER_QUEUE_BYTES;
         if full_bytes || inner.queue.len() >= limits::PEER_QUEUE_MESSAGES {
@@ -189,7 +208,7 @@ impl Lane {
                 next.map(|next| (next, inner.protocol))
             };
             let Some(((item, bytes), protocol)) = next else { break };
-            if matches!(item, Outgoing::Kv(_)) && protocol < PROTOCOL_KV {
+            if protocol < item.protocol() {
                 continue; // The other side would close the connection.
             }
             let before = out.len();

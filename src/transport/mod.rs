@@ -18,17 +18,20 @@
 //! |---|---|
 //! | [`frame`], [`wire`] | bytes; pure |
 //! | [`handshake`] | who may speak with whom; pure |
+//! | [`snapshot`] | the rows of a snapshot as payloads; pure |
 //! | `announce` | releases said by somebody who is no peer: what is taken, and how many; pure |
 //! | `link`, `complaints` | what is news to the driver, what is news to the log; pure |
 //! | `lane` | the queue of one outgoing connection |
 //! | `dial`, `accept` | the tasks: one for each outgoing and each incoming connection |
 //! | `reach`, `jitter` | one dial; the pause before the next |
 //! | `stream` | a socket as a source of frames |
+//! | `counters` | what was sent, received and dropped |
 //! | `shared` | what the tasks have in common |
 
 mod accept;
 mod announce;
 mod complaints;
+mod counters;
 mod dial;
 pub mod frame;
 pub mod handshake;
@@ -37,6 +40,7 @@ mod lane;
 mod link;
 mod reach;
 mod shared;
+pub mod snapshot;
 mod stream;
 mod tell;
 pub mod wire;
@@ -55,9 +59,11 @@ use crate::core::message::Message;
 use crate::core::release::ReleaseOutcome;
 use crate::core::{Address, ClusterId, Incarnation, NodeId, NodeName};
 use crate::limits;
+pub use counters::Counters;
 use dial::Dialer;
 use lane::{Outgoing, Pushed};
 use shared::Shared;
+use snapshot::SnapshotFrame;
 use wire::{ConnectionKind, Standing, StatusReply, StatusRequest};
 
 /// Who this node is, as it tells its peers.
@@ -178,6 +184,15 @@ pub enum PeerEvent {
         /// As for a message.
         credit: Credit,
     },
+    /// `from` offers a snapshot, sends rows of one, or reports what it has of ours.
+    Snapshot {
+        /// The peer.
+        from: NodeId,
+        /// What it says; within its bounds.
+        frame: SnapshotFrame,
+        /// As for a message.
+        credit: Credit,
+    },
     /// `from` says something about the store.
     Kv {
         /// The peer.
@@ -231,35 +246,6 @@ impl Credit {
     pub fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
     }
-}
-
-/// Counts since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Frames taken from the queues to be sent.
-    pub sent_frames: u64,
-    /// Bytes of them that were handed to the kernel.
-    pub sent_bytes: u64,
-    /// Whole frames received after the handshake.
-    pub received_frames: u64,
-    /// Payload bytes of those frames.
-    pub received_bytes: u64,
-    /// Messages dropped because the queue of a connection was full.
-    pub dropped_full: u64,
-    /// Messages dropped because the peer could not be reached or is not configured.
-    pub dropped_unreachable: u64,
-    /// Messages dropped because they are larger than a frame may be.
-    pub dropped_too_large: u64,
-    /// Handshakes refused, by this node or by the other side.
-    pub refused: u64,
-    /// Incoming connections closed because of what arrived on them.
-    pub faulty: u64,
-    /// Incoming connections closed to make room for newer ones before their handshake was done.
-    pub evicted: u64,
-    /// Announcements of releases handed to the driver.
-    pub announcements: u64,
-    /// Announcements closed without an answer because too many came.
-    pub dropped_announcements: u64,
 }
 
 /// Starts to listen and to dial. `events` should hold [`limits::DRIVER_QUEUE_EVENTS`]; when it is
@@ -339,6 +325,12 @@ impl TransportHandle {
         assert_eq!(release.node, self.shared.identity.id.0, "a node releases in its own name");
         let item = Outgoing::Release(release);
         self.shared.push(to, ConnectionKind::Control, item) == Pushed::Queued
+    }
+
+    /// Sends something about a snapshot to `to`. It may be dropped; a sender asks again.
+    pub fn send_snapshot(&self, to: NodeId, frame: SnapshotFrame) {
+        let kind = frame.connection();
+        self.shared.push(to, kind, Outgoing::Snapshot(frame));
     }
 
     /// Says something about the store to `to`: writes behind the appends, the rest among what is

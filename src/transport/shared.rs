@@ -147,6 +147,11 @@ impl Shared {
             Pushed::Full => count(&self.tally.dropped_full, 1),
             Pushed::Unreachable => count(&self.tally.dropped_unreachable, 1),
             Pushed::TooLarge => count(&self.tally.dropped_too_large, 1),
+            Pushed::TooNew => {
+                let name = &self.peers[&to].name;
+                let line = format!("{name} runs a version that does not know the store");
+                self.complain(Some(to), &line, &line);
+            }
         }
         pushed
     }

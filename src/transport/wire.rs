@@ -13,7 +13,7 @@ use crate::core::release::ReleaseOutcome;
 use crate::limits;
 
 /// The protocol versions this program speaks: from, to. The handshake takes the highest that both
-/// sides speak. Version 2 has `Standing`, version 3 `Kv`.
+/// sides speak. Version 2 has `Standing`, version 3 `Kv` and the rows of snapshots.
 pub const PROTOCOL_VERSIONS: (u32, u32) = (1, 3);
 
 /// The lowest version whose speakers take a `Standing`.

@@ -239,6 +239,7 @@ fn cluster(words: &Words) -> Result<(u64, Settings), String> {
     let delay = words.option("delay_us", 100)?;
     let settings = Settings {
         authority: None,
+        store: None,
         nodes: words.option("nodes", 3)?,
         election_min: Duration::from_millis(200),
         vote_lease: words.option("vote_lease", 1)? == 1,

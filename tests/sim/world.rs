@@ -709,6 +709,9 @@ impl World {
             }
             Effect::Stopped => self.end_process(at, false),
             Effect::Changed(_) | Effect::Warn(_) | Effect::Learn(_) | Effect::Publish(_) => {}
+            Effect::SnapshotNews(_) => {}
+            // There are no rows.
+            Effect::Snapshot(_) | Effect::SendSnapshot { .. } => {}
             Effect::Standing { .. } if self.hosts[at].abandoned => {}
             Effect::Standing { eligible, priority } => {
                 let running = self.hosts[at].running.as_mut().expect("it says so");

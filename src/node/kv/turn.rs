@@ -175,6 +175,7 @@ impl<M: StateMachine> Node<M> {
                     }
                 }
             }
+            Stored::Viewed(viewed) => self.viewed(viewed, effects),
         }
     }
 

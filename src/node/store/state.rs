@@ -4,6 +4,7 @@ use super::{Done, Store, StoreStatus};
 use crate::core::Index;
 use crate::core::kv::{Answered, Page, Query, Work};
 use crate::core::message::Snapshot;
+use crate::node::snapshot::{DatabaseIntakes, Intakes, RowView};
 use crate::storage::state_store::{Counts, StateStore, StateStoreError};
 
 /// The database, and what is said of it.
@@ -48,6 +49,18 @@ impl Store for DatabaseStore {
 
     fn install(&mut self, snapshot: &Snapshot) -> Result<(), StateStoreError> {
         self.database.install(snapshot).map(drop)
+    }
+
+    fn view(&mut self) -> Result<Option<Box<dyn RowView>>, StateStoreError> {
+        if self.database.durable_index() == 0 {
+            return Ok(None);
+        }
+        let view: Box<dyn RowView> = Box::new(self.database.view()?);
+        Ok(Some(view))
+    }
+
+    fn intakes(&self) -> Box<dyn Intakes> {
+        Box::new(DatabaseIntakes(self.database.path().to_owned()))
     }
 
     fn status(&self) -> StoreStatus {

@@ -60,6 +60,7 @@ impl Rows {
                 let pages = queries.into_iter().map(page).collect();
                 Stored::Read { pages, applied: self.applied }
             }
+            StoreRequest::View => Stored::Viewed(None),
         }
     }
 }
