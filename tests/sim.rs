@@ -6,6 +6,8 @@
 
 #[path = "sim/mod.rs"]
 mod sim;
+#[path = "sim_support/store_plan.rs"]
+mod store_plan;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -65,7 +67,7 @@ fn run(seed: u64, mutation: Option<Mutation>) -> Result<Report, String> {
 
 /// A history with clients that use the store.
 fn run_store(seed: u64, mutation: Option<Mutation>) -> Result<Report, String> {
-    match run_with(seed, Settings::of_store(seed, mutation)) {
+    match run_with(seed, store_plan::settings(seed, mutation)) {
         Err(text) if text.starts_with("undecided") => {
             println!("seed {seed}: {}", text.lines().next().unwrap_or_default());
             Ok(Report { undecided: 1, ..Report::default() })
@@ -98,7 +100,11 @@ fn run_with(seed: u64, settings: Settings) -> Result<Report, String> {
             rested: authority.guarded.rested,
             resumed: authority.word.resumed,
             undecided: 0,
-            store: world.clients.as_ref().map(|clients| clients.tally()).unwrap_or_default(),
+            store: world
+                .clients
+                .as_ref()
+                .map(|clients| clients.record.counts())
+                .unwrap_or_default(),
         })
     }));
     outcome.unwrap_or_else(|cause| {
@@ -146,7 +152,7 @@ fn every_seed_keeps_every_invariant() {
 fn every_history_of_the_store_is_linearizable() {
     let (start, count) = (number("SIM_START", 0), number("SIM_STORE_SEEDS", 500));
     let named = std::env::var("SIM_MUTATION").ok();
-    let mutation = named.and_then(|name| Mutation::named(&name)).filter(|m| m.is_of_store());
+    let mutation = named.and_then(|name| Mutation::named(&name)).filter(|m| store_plan::plants(*m));
     let totals = run_all(start, count, "every_history", |seed| run_store(seed, mutation));
     let Report { elections, snapshots, messages, store, undecided, .. } = totals;
     let Tally { writes, reads, unknown, nothing, stale } = store;
@@ -421,7 +427,7 @@ fn a_snapshot_that_misses_the_last_write_is_caught() {
 fn rows_that_differ_are_caught() {
     for mutation in [Mutation::RetryAppliesTwice, Mutation::SnapshotMissesRow] {
         let looks = |seed, mutation| {
-            let settings = Settings::of_store(seed, mutation);
+            let settings = store_plan::settings(seed, mutation);
             let store = settings.store.map(|plan| StorePlan { looks_into_nodes: true, ..plan });
             run_with(seed, Settings { store, ..settings })
         };

@@ -14,6 +14,7 @@ mod files;
 mod news;
 mod receiving;
 mod sending;
+mod stream;
 mod thread;
 mod worker;
 

@@ -14,7 +14,7 @@ use raftctl::node::event::{Answer, Event, RequestId};
 use raftctl::node::kv::{Consistency, KvError, KvPage, KvRead, KvWrite};
 
 use super::checker::kv;
-use super::checker::record::{Called, Record, Tally};
+use super::checker::record::{Called, Record};
 use super::checker::store::{Call, Return};
 use super::checker::workload::{self, Workload};
 use super::plan::{Mutation, StorePlan};
@@ -75,10 +75,6 @@ impl Clients {
             with_token: Vec::new(),
             violation: None,
         }
-    }
-
-    pub fn tally(&self) -> Tally {
-        self.record.counts()
     }
 
     /// From `index` on this token is in force.

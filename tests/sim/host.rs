@@ -298,7 +298,7 @@ impl Host {
             release_key: self.key(),
             timing: settings.timing(self.id),
             log_keep_entries: settings.log_keep_entries,
-            log_keep_bytes: 1 << 20,
+            log_keep_bytes: 8 << 20,
             snapshot_rate: 1 << 20,
             priority: settings.host(self.id).priority,
             preempt: settings.authority.is_some_and(|plan| plan.preempt),

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::news::{SnapshotNews, SnapshotStep};
+use super::stream::{Phase, Stream, View};
 use super::{Position, Progress, SnapshotRequest};
 use crate::consensus::RaftRole;
 use crate::core::message::{Kind, Message};
@@ -34,50 +35,6 @@ pub(in crate::node) struct Sending {
     served: Option<NodeId>,
     /// Snapshots with rows that a member has installed.
     pub sent: u64,
-}
-
-#[derive(Default)]
-enum View {
-    #[default]
-    None,
-    /// The store was asked.
-    Asked,
-    /// The engine has its payload.
-    Held { offer: SnapshotOffer, last_used: Instant },
-}
-
-/// One member that gets rows.
-struct Stream {
-    /// What the engine wants to be sent; it follows the last piece.
-    message: Message,
-    phase: Phase,
-    /// When the member was asked, or has answered, last.
-    heard_at: Instant,
-    /// When it had more than before.
-    progress_at: Instant,
-    has: Extent,
-    /// Why it did not take it, told once.
-    refused: Option<String>,
-}
-
-enum Phase {
-    /// It was asked what it has.
-    Offered,
-    /// It did not take it; it is asked again after a while.
-    Refused,
-    /// The view is searched for where to go on.
-    Seeking,
-    /// Pieces are on their way.
-    Flowing {
-        /// A piece is being read.
-        reads: bool,
-        /// Positions after the pieces that are not reported yet.
-        waiting: VecDeque<u64>,
-        /// The last piece is among them.
-        all: bool,
-    },
-    /// It has everything; the message was sent.
-    Installing,
 }
 
 impl Sending {
@@ -132,12 +89,18 @@ impl<M: StateMachine> Node<M> {
     pub(in crate::node) fn snapshot_wanted(&mut self, effects: &mut Vec<Effect>) {
         match self.sending.view {
             View::Asked => return,
-            // It is too old by now: the log above it is gone.
+            // The engine asked before it was given this one.
+            View::Held { .. } if self.view_is_of_use() => return,
             View::Held { .. } => self.let_view_go(effects),
             View::None => {}
         }
         self.sending.view = View::Asked;
         self.ask_store(StoreRequest::View, effects);
+    }
+
+    /// Whether the log still has what comes after the view.
+    fn view_is_of_use(&self) -> bool {
+        self.sending.held().is_some_and(|(index, _)| index + 1 >= self.replica.first_index())
     }
 
     /// The store has left a view, or has none yet.
@@ -383,12 +346,11 @@ impl<M: StateMachine> Node<M> {
     }
 
     fn tell_sending(&self, peer: NodeId, step: SnapshotStep, effects: &mut Vec<Effect>) {
-        let Some((index, _)) = self.sending.held() else { return };
         let View::Held { offer, .. } = &self.sending.view else { return };
-        let stream = self.sending.streams.get(&peer);
-        let refused = stream.and_then(|stream| stream.refused.clone());
+        let refused = self.sending.streams.get(&peer).and_then(|stream| stream.refused.clone());
         let why = refused.unwrap_or_else(|| "the member does not answer".to_owned());
-        let news = SnapshotNews { peer, incoming: false, index, bytes: offer.bytes, step, why };
+        let (index, bytes) = (offer.index, offer.bytes);
+        let news = SnapshotNews { peer, incoming: false, index, bytes, step, why };
         effects.push(Effect::SnapshotNews(news));
     }
 

@@ -85,6 +85,7 @@ impl Rig {
             requests: 0,
         };
         rig.sides[0].fixture.elect();
+        rig.join(false);
         rig.until("leads", |rig| rig.leader().position().commit >= 1);
         for number in 0..WRITES {
             rig.write(number);

@@ -76,7 +76,7 @@ fn each_field_of_the_header_is_checked() {
     assert_eq!(with(4, FRAME_VERSION), Ok(()));
     assert_eq!(with(4, 2), Err(FrameError::Version { found: 2 }));
     assert_eq!(with(5, 0), Err(FrameError::Type { found: 0 }));
-    assert_eq!(with(5, 12), Err(FrameError::Type { found: 12 }));
+    assert_eq!(with(5, 15), Err(FrameError::Type { found: 15 }));
     assert_eq!(with(6, 1), Err(FrameError::Reserved { found: 0x100 }));
     assert_eq!(with(7, 1), Err(FrameError::Reserved { found: 1 }));
 }
