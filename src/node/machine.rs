@@ -22,9 +22,6 @@ pub trait StateMachine {
     /// The membership and activation part of the state.
     fn cluster(&self) -> &ClusterState;
 
-    /// Payload of a snapshot of the whole state.
-    fn to_bytes(&self) -> Vec<u8>;
-
     /// Replaces the state by a snapshot's payload.
     fn restore(&mut self, index: Index, data: &[u8]) -> Result<(), UnreadableCommand>;
 }
@@ -51,10 +48,6 @@ impl StateMachine for ClusterMachine {
 
     fn cluster(&self) -> &ClusterState {
         &self.0
-    }
-
-    fn to_bytes(&self) -> Vec<u8> {
-        self.0.to_bytes()
     }
 
     fn restore(&mut self, _index: Index, data: &[u8]) -> Result<(), UnreadableCommand> {

@@ -342,8 +342,9 @@ impl Host {
         let Some(running) = &mut self.running else { return false };
         let (worker, _) = &mut *running.store.lock();
         if let StoreRequest::Apply(work) = &request {
-            let bytes = running.node.machine().save_without_rows();
-            worker.store_mut().at.insert(work.applied.0, bytes);
+            let machine = running.node.machine();
+            let saved = (machine.save_without_rows(), machine.snapshot());
+            worker.store_mut().at.insert(work.applied.0, saved);
         }
         let idle = !worker.has_work();
         worker.push(request);

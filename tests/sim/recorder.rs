@@ -173,12 +173,12 @@ impl Recorder {
     }
 
     fn save_with(&self, rows: &Rows) -> Vec<u8> {
-        joined(self.chain, &rows.to_bytes(), &self.inner.to_bytes())
+        joined(self.chain, &rows.to_bytes(), &self.inner.0.to_bytes())
     }
 
     /// The same without rows, see [`with_rows`].
     pub fn save_without_rows(&self) -> Vec<u8> {
-        joined(self.chain, &[], &self.inner.to_bytes())
+        joined(self.chain, &[], &self.inner.0.to_bytes())
     }
 
     /// The state as it is, whatever the node is told.
@@ -215,6 +215,17 @@ impl Recorder {
             let state = StateCorrection { activation: Some(correction), ..Default::default() };
             Some(corrected(self.truth(), &state))
         });
+    }
+
+    /// What a snapshot of this state contains; with a planted bug, less.
+    pub fn snapshot(&self) -> Vec<u8> {
+        if self.planted.stale_snapshot && !self.before.is_empty() {
+            return self.before.clone();
+        }
+        if self.planted.stale_rows {
+            return self.save_with(&self.rows_before);
+        }
+        self.save()
     }
 
     /// The planted bug: what a pause makes void takes effect.
@@ -296,16 +307,6 @@ impl StateMachine for Recorder {
 
     fn cluster(&self) -> &ClusterState {
         self.shown.as_ref().unwrap_or(self.inner.cluster())
-    }
-
-    fn to_bytes(&self) -> Vec<u8> {
-        if self.planted.stale_snapshot && !self.before.is_empty() {
-            return self.before.clone();
-        }
-        if self.planted.stale_rows {
-            return self.save_with(&self.rows_before);
-        }
-        self.save()
     }
 
     fn restore(&mut self, index: Index, data: &[u8]) -> Result<(), UnreadableCommand> {

@@ -106,6 +106,8 @@ impl Rows {
 pub struct Stored {
     /// The state of the node's machine.
     pub bytes: Vec<u8>,
+    /// What a snapshot of it would contain.
+    pub snapshot: Vec<u8>,
     /// The rows that the store made of the same entries.
     pub rows: Rows,
     pub applied: (Index, Term),
@@ -118,17 +120,20 @@ pub struct Forgets {
     pub clients: bool,
 }
 
+/// The state of the node's machine without rows, and what a snapshot of it contains.
+pub type Saved = (Vec<u8>, Vec<u8>);
+
 /// The store of one process.
 pub struct SimStore {
     durable: Arc<Mutex<Stored>>,
     /// What is applied and not flushed: the node's machine there, without rows.
-    kept: Option<(Vec<u8>, (Index, Term))>,
+    kept: Option<(Saved, (Index, Term))>,
     flushing: Option<Stored>,
     applied: Index,
     rows: Rows,
     forgets: Forgets,
     /// The state of the node's machine, without rows, at each applied index that may be kept.
-    pub at: BTreeMap<Index, Vec<u8>>,
+    pub at: BTreeMap<Index, Saved>,
     /// Digests of the rows at the indexes where they changed, since somebody looked last.
     pub fresh: Vec<(Index, u64)>,
 }
@@ -188,9 +193,9 @@ impl Store for SimStore {
     }
 
     fn begin_flush(&mut self, done: Done) -> Result<bool, Infallible> {
-        self.flushing = self.kept.take().map(|(bytes, applied)| {
+        self.flushing = self.kept.take().map(|((bytes, snapshot), applied)| {
             let rows = self.rows.clone();
-            Stored { bytes: with_rows(&bytes, &rows), rows, applied }
+            Stored { bytes: with_rows(&bytes, &rows), snapshot, rows, applied }
         });
         done();
         Ok(self.flushing.is_some())
@@ -211,13 +216,14 @@ impl Store for SimStore {
         self.applied = applied.0;
         self.rows = rows_of(&bytes);
         self.fresh.push((applied.0, self.rows.digest()));
-        *self.durable() = Stored { bytes, rows: self.rows.clone(), applied };
+        let snapshot = bytes.clone();
+        *self.durable() = Stored { bytes, snapshot, rows: self.rows.clone(), applied };
         Ok(())
     }
 
     fn view(&mut self) -> Result<Option<Box<dyn RowView>>, Infallible> {
-        let Stored { bytes, applied: (index, term), .. } = self.durable().clone();
-        let header = SnapshotHeader { index, term, state: bytes, ..SnapshotHeader::default() };
+        let Stored { snapshot, applied: (index, term), .. } = self.durable().clone();
+        let header = SnapshotHeader { index, term, state: snapshot, ..SnapshotHeader::default() };
         Ok((index > 0).then(|| Box::new(SimView(header)) as Box<dyn RowView>))
     }
 
