@@ -190,10 +190,17 @@ fn fence_text(DescribeFence { when_usec, what, why }: &DescribeFence) -> String 
 }
 
 /// How full the store is.
-fn store_text(&DescribeStore { keys, bytes, quota_bytes }: &DescribeStore) -> String {
+fn store_text(store: &DescribeStore) -> String {
+    let &DescribeStore { keys, bytes, quota_bytes, .. } = store;
     let noun = if keys == 1 { "key" } else { "keys" };
     let percent = bytes.saturating_mul(100) / quota_bytes.max(1);
-    format!("{keys} {noun}, {} of {} ({percent} %)", size(bytes), size(quota_bytes))
+    let mut text = format!("{keys} {noun}, {} of {} ({percent} %)", size(bytes), size(quota_bytes));
+    for snapshot in &store.snapshots {
+        let way = if snapshot.incoming { "from" } else { "to" };
+        let (bytes, total) = (size(snapshot.bytes), size(snapshot.total_bytes));
+        text += &format!("; snapshot {way} {}: {bytes} of {total}", snapshot.peer);
+    }
+    text
 }
 
 /// Bytes in the largest unit of which there is one at least.
@@ -350,4 +357,21 @@ pub fn render_node(node: &Describe, format: Format) -> String {
         text += &format!("{name:>12}: {value}\n");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dbus::describe::DescribeSnapshot;
+
+    #[test]
+    fn a_snapshot_under_way_is_told_with_its_progress() {
+        let (peer, index) = ("n3".to_owned(), 9);
+        let (bytes, total_bytes) = (12 << 20, 100 << 20);
+        let snapshot = DescribeSnapshot { peer, incoming: false, index, bytes, total_bytes };
+        let (keys, bytes, quota_bytes) = (1, 64 << 20, 256 << 20);
+        let store = DescribeStore { keys, bytes, quota_bytes, snapshots: vec![snapshot] };
+        let expected = "1 key, 64 MiB of 256 MiB (25 %); snapshot to n3: 12 MiB of 100 MiB";
+        assert_eq!(store_text(&store), expected);
+    }
 }

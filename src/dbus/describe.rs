@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{Index, Term};
 use crate::node::status::{HostStatus, LastFence, MemberStatus, NodeStatus, UnitStatus};
-use crate::node::store::StoreStatus;
+use crate::node::store::{SnapshotProgress, StoreStatus};
 
 /// What a node says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +107,31 @@ pub struct DescribeStore {
     pub bytes: u64,
     /// The quota of this node.
     pub quota_bytes: u64,
+    /// Snapshots on their way to this node or from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<DescribeSnapshot>,
+}
+
+/// A snapshot that travels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribeSnapshot {
+    /// Name of the other node.
+    pub peer: String,
+    /// Whether it comes from there.
+    pub incoming: bool,
+    /// Position that it contains.
+    pub index: u64,
+    /// Bytes so far.
+    pub bytes: u64,
+    /// Bytes in all, about.
+    pub total_bytes: u64,
+}
+
+impl From<&SnapshotProgress> for DescribeSnapshot {
+    fn from(progress: &SnapshotProgress) -> DescribeSnapshot {
+        let SnapshotProgress { peer, incoming, index, bytes, total_bytes } = progress.clone();
+        DescribeSnapshot { peer, incoming, index, bytes, total_bytes }
+    }
 }
 
 /// One unit that joins a target of the node.
@@ -204,7 +229,8 @@ impl Describe {
         let &StoreStatus { keys, bytes, quota_bytes, .. } = store;
         // A quota of nothing is one that has not been told yet.
         let known = quota_bytes > 0;
-        let store = known.then_some(DescribeStore { keys, bytes, quota_bytes });
+        let snapshots = store.snapshots.iter().map(DescribeSnapshot::from).collect();
+        let store = known.then_some(DescribeStore { keys, bytes, quota_bytes, snapshots });
         Describe { store, ..self }
     }
 
