@@ -239,7 +239,7 @@ impl NodeHandle {
         Arc::new(store.with(&self.travels.borrow()))
     }
 
-    /// Writes to the store, on whichever node leads. Once handed over to the node it may take effect
+    /// Writes to the store, on whichever node leads. Once the node has it, it may take effect
     /// although the node stops without a word.
     pub async fn kv_write(&self, write: KvWrite) -> Result<Written, KvError> {
         let (reply, answer) = oneshot::channel();
