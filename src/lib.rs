@@ -6,7 +6,7 @@
 //! | floor | modules | rule |
 //! |---|---|---|
 //! | 5 | `daemon`, `cli`, `generator`, `helper`, `exit` | composition roots |
-//! | 4 | `dbus`, `events`, `http`, `log`, `systemd` | surfaces: they translate, they decide nothing |
+//! | 4 | `dbus`, `events`, `http`, `log`, `systemd` | surfaces: they translate, no more |
 //! | 3 | `node` | one task owns the replica; everybody else holds a handle |
 //! | 2 | `storage`, `transport` | files and fsync; sockets and frames |
 //! | 1 | `consensus` | the only folder that names the raft crate; synchronous |

@@ -299,11 +299,11 @@ mod tests {
         for syntax in [Syntax::Text, Syntax::OpenMetrics] {
             let text = page(syntax);
             let mut family = "";
-            let mut seen = BTreeSet::new();
+            let (mut families, mut seen) = (BTreeSet::new(), BTreeSet::new());
             for line in text.lines().filter(|line| *line != "# EOF") {
                 if let Some(head) = line.strip_prefix("# TYPE ") {
                     family = head.split(' ').next().unwrap();
-                    assert!(seen.insert(family.to_owned()), "{family} twice");
+                    assert!(families.insert(family.to_owned()), "{family} twice");
                 } else if !line.starts_with("# HELP ") {
                     let (name, value) = line.rsplit_once(' ').unwrap();
                     value.parse::<f64>().unwrap();

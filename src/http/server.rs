@@ -136,7 +136,7 @@ impl Complaints {
 }
 
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    content-type: application/json\r\nretry-after: 1\r\ncontent-length: 72\r\n\
+    content-type: application/json\r\nretry-after: 1\r\ncontent-length: 74\r\n\
     connection: close\r\n\r\n\
     {\"error\":{\"code\":\"busy\",\"message\":\"too many connections, try again soon\"}}";
 

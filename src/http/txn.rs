@@ -1,7 +1,12 @@
 //! `/v1/txn`: a transaction as JSON, its keys and values in base64.
 
+use std::fmt::Formatter;
+use std::marker::PhantomData;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::Refused;
@@ -14,7 +19,7 @@ use crate::limits;
 #[serde(deny_unknown_fields)]
 struct Body {
     #[serde(default)]
-    compare: Vec<CompareBody>,
+    compare: Vec<Object<CompareBody>>,
     #[serde(default)]
     then: Vec<StepBody>,
     #[serde(default, rename = "else")]
@@ -33,10 +38,10 @@ struct CompareBody {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum StepBody {
-    Get(KeyBody),
-    Put(PutBody),
-    Delete(KeyBody),
-    DeletePrefix(PrefixBody),
+    Get(Object<KeyBody>),
+    Put(Object<PutBody>),
+    Delete(Object<KeyBody>),
+    DeletePrefix(Object<PrefixBody>),
 }
 
 #[derive(Deserialize)]
@@ -59,6 +64,29 @@ struct PrefixBody {
     limit: Option<u32>,
 }
 
+/// A structure as a JSON object; serde by itself also reads one from an array, without its names.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
 /// Bytes, written in base64.
 struct Bytes(Vec<u8>);
 
@@ -72,14 +100,15 @@ impl<'de> Deserialize<'de> for Bytes {
 
 /// Reads the body of a request.
 pub(super) fn parse(bytes: &[u8]) -> Result<Txn, Refused> {
-    let body: Body =
+    let body: Object<Body> =
         serde_json::from_slice(bytes).map_err(|error| Refused::invalid(error.to_string()))?;
+    let Object(body) = body;
     let compare = body.compare.into_iter().map(comparison).collect::<Result<_, _>>()?;
     let steps = |list: Vec<StepBody>| list.into_iter().map(step).collect::<Result<Vec<_>, _>>();
     Ok(Txn { compare, then: steps(body.then)?, otherwise: steps(body.otherwise)? })
 }
 
-fn comparison(body: CompareBody) -> Result<Compare, Refused> {
+fn comparison(Object(body): Object<CompareBody>) -> Result<Compare, Refused> {
     let condition = match (body.value, body.revision, body.exists) {
         (Some(value), None, None) => Condition::Value(value.0),
         (None, Some(revision), None) => Condition::Revision(revision),
@@ -94,10 +123,12 @@ fn comparison(body: CompareBody) -> Result<Compare, Refused> {
 
 fn step(body: StepBody) -> Result<Step, Refused> {
     let change = match body {
-        StepBody::Get(KeyBody { key }) => Change::Get(Get { key: key.0 }),
-        StepBody::Put(PutBody { key, value }) => Change::Put(Put { key: key.0, value: value.0 }),
-        StepBody::Delete(KeyBody { key }) => Change::Delete(Delete { key: key.0 }),
-        StepBody::DeletePrefix(PrefixBody { prefix, limit }) => {
+        StepBody::Get(Object(KeyBody { key })) => Change::Get(Get { key: key.0 }),
+        StepBody::Put(Object(PutBody { key, value })) => {
+            Change::Put(Put { key: key.0, value: value.0 })
+        }
+        StepBody::Delete(Object(KeyBody { key })) => Change::Delete(Delete { key: key.0 }),
+        StepBody::DeletePrefix(Object(PrefixBody { prefix, limit })) => {
             let most = limit.unwrap_or(limits::KV_DELETE_MAX);
             if !(1..=limits::KV_DELETE_MAX).contains(&most) {
                 let message =
@@ -184,6 +215,9 @@ mod tests {
             "{\"them\":[]}",
             r#"{"then":[{"get":{"key":"a"}}]}"#,
             r#"{"then":[{"get":{"key":1}}]}"#,
+            r#"{"then":[{"get":["aw=="]}]}"#,
+            r#"{"then":["get"]}"#,
+            r#"{"compare":[["aw==",null,null,true]]}"#,
             r#"{"then":[{"get":{"key":"aw=="},"delete":{"key":"aw=="}}]}"#,
             r#"{"compare":[{"key":"aw=="}]}"#,
             r#"{"compare":[{"key":"aw==","exists":true,"revision":1}]}"#,

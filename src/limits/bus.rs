@@ -23,8 +23,8 @@ pub const DBUS_SMALL_MESSAGE_MAX_BYTES: usize = 64 << 10;
 pub const DBUS_LARGE_MESSAGES_MAX: usize = 16;
 
 /// Linearizable reads of the store by D-Bus, and transactions that read, whose answers have not
-/// been written; each has up to `KV_PAGE_MAX_BYTES`. At the limit: the next waits, as long as it
-/// may.
+/// been written; each has up to `KV_PAGE_MAX_BYTES`, or `KV_TXN_GETS_MAX` values. At the limit: the
+/// next waits, as long as it may.
 pub const DBUS_READS_MAX: usize = 8;
 
 /// The same for stale reads.

@@ -30,7 +30,8 @@ pub const HTTP_TOKEN_MIN_BYTES: usize = 16;
 pub const HTTP_TOKEN_MAX_BYTES: usize = 512;
 
 /// Bytes of a request's head: method, path and headers, of which there are at most 100 (hyper's own
-/// bound). A key takes up to three bytes for each of its own. At the limit: answered 431 and closed.
+/// bound). A key takes up to three bytes for each of its own. At the limit: answered 431, and
+/// closed.
 pub const HTTP_HEAD_MAX_BYTES: usize = 16 << 10;
 
 /// Bytes of the body of a transaction, whose values are written in base64 there, or of a legacy

@@ -35,6 +35,10 @@ pub const KV_CLIENTS_MAX: u32 = 8192;
 /// Steps and comparisons of a transaction, together; a longer one is refused.
 pub const KV_TXN_STEPS_MAX: usize = 128;
 
+/// Values that either branch of a transaction reads; one that reads more is refused. With the
+/// longest keys and values the answer takes 8 MiB, and 11 MiB in base64.
+pub const KV_TXN_GETS_MAX: usize = 8;
+
 /// Bytes of the name of a client; a longer one is refused.
 pub const KV_CLIENT_MAX_BYTES: usize = 32;
 

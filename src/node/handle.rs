@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::clock;
 use super::kv::{KvError, KvPage, KvRead, KvRequest, KvWrite};
 use super::status::{Change, HostStatus, NodeStatus};
 use super::store::{StoreStatus, TravelStatus};
@@ -238,12 +239,17 @@ impl NodeHandle {
         Arc::new(store.with(&self.travels.borrow()))
     }
 
-    /// Writes to the store, on whichever node leads.
+    /// Writes to the store, on whichever node leads. Once the node has it, it may take effect
+    /// although the node stops without a word.
     pub async fn kv_write(&self, write: KvWrite) -> Result<Written, KvError> {
         let (reply, answer) = oneshot::channel();
         let request = Request::Kv(KvRequest::Write { write, reply });
         self.requests.send(request).await.map_err(|_| KvError::Stopping)?;
-        answer.await.unwrap_or(Err(KvError::Stopping))
+        let since = clock::now();
+        answer.await.unwrap_or_else(|_| {
+            let waited_ms = (clock::now() - since).as_millis() as u64;
+            Err(KvError::Unknown { waited_ms })
+        })
     }
 
     /// Reads from the store.
@@ -340,5 +346,60 @@ impl NodeHandle {
     /// Asks the node to hand over and stop; returns when the request is queued.
     pub async fn shutdown(&self) {
         let _ = self.requests.send(Request::Shutdown).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::kv::Consistency;
+    use super::super::status::Role;
+    use super::*;
+    use crate::core::NodeId;
+    use crate::core::authority::Phase;
+    use crate::core::kv::{Delete, Operation, Query};
+
+    #[tokio::test]
+    async fn a_write_that_the_node_took_and_never_answered_may_have_taken_effect() {
+        let (requests, mut taken) = mpsc::channel(1);
+        let status = NodeStatus {
+            name: "n1".parse().unwrap(),
+            id: NodeId(1),
+            cluster_name: "main".to_owned(),
+            cluster_id: None,
+            role: Role::Follower,
+            active: false,
+            phase: Phase::Idle,
+            term: 1,
+            token: None,
+            leader: None,
+            paused: false,
+            commit_index: 0,
+            applied_index: 0,
+            members: Vec::new(),
+        };
+        let handle = NodeHandle::new(
+            requests,
+            watch::channel(Arc::new(status)).1,
+            broadcast::channel(1).0,
+            watch::channel(Arc::new(HostStatus::default())).1,
+            mpsc::channel(1).0,
+        );
+        let within = Duration::from_secs(1);
+        let write = || {
+            let operation = Operation::Delete(Delete { key: b"k".to_vec() });
+            handle.kv_write(KvWrite { operation, token: None, within, forward: true })
+        };
+        let read = || {
+            let (query, consistency) = (Query::default(), Consistency::Stale);
+            handle.kv_read(KvRead { query, consistency, within })
+        };
+        let (written, _) = tokio::join!(write(), async { drop(taken.recv().await) });
+        assert!(matches!(written, Err(KvError::Unknown { .. })), "{written:?}");
+        let (got, _) = tokio::join!(read(), async { drop(taken.recv().await) });
+        assert_eq!(got, Err(KvError::Stopping));
+        drop(taken);
+        assert_eq!(write().await, Err(KvError::Stopping));
     }
 }

@@ -127,7 +127,7 @@ else those after the line else; all at once or not at all:
 What is not a plain word is in quotes: 'as it is', or \"with \\n \\t \\r \\0 \\x1f \\\" \\\\\".
 Behind # is a comment. Each get prints its key and value (KEY = VALUE, or KEY absent) in the same
 way. The exit status is 7 when the comparisons did not hold; what is after else was done. At most
-128 lines, and 1 MiB of values.
+128 lines, 1 MiB of values, and 8 times get before and after else each.
 
 Examples:
   printf '%s\\n' 'if lock absent' 'put lock n1' else 'get lock' | raftctl txn

@@ -2,7 +2,9 @@
 //!
 //! Applying a command does not look at this again, so that versions with other limits agree.
 
-use super::command::{Change, DeletePrefix, KvCommand, Operation, Put, Query, Step, Txn};
+use super::command::{
+    Change, Condition, DeletePrefix, KvCommand, Operation, Put, Query, Step, Txn,
+};
 use crate::limits;
 
 /// Why a command or query is not taken. Nothing was changed.
@@ -24,6 +26,14 @@ pub enum Invalid {
     /// Too many steps and comparisons.
     #[error("transaction of {found} steps and comparisons, expected at most {most}")]
     TooManySteps {
+        /// How many.
+        found: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// Too many values to read.
+    #[error("transaction that reads {found} values, expected at most {most}")]
+    TooManyGets {
         /// How many.
         found: usize,
         /// The limit.
@@ -74,14 +84,25 @@ fn check_txn(txn: &Txn) -> Result<(), Invalid> {
     let mut bytes = 0;
     for compare in &txn.compare {
         check_key(&compare.key)?;
-        if compare.condition.is_none() {
-            return Err(Invalid::Unknown { what: "comparison" });
+        match &compare.condition {
+            Some(Condition::Value(value)) => bytes += value.len(),
+            Some(_) => {}
+            None => return Err(Invalid::Unknown { what: "comparison" }),
         }
     }
-    for step in txn.then.iter().chain(&txn.otherwise) {
-        check_step(step)?;
-        if let Some(Change::Put(put)) = &step.change {
-            bytes += put.value.len();
+    for branch in [&txn.then, &txn.otherwise] {
+        let mut found = 0;
+        for step in branch {
+            check_step(step)?;
+            match &step.change {
+                Some(Change::Get(_)) => found += 1,
+                Some(Change::Put(put)) => bytes += put.value.len(),
+                _ => {}
+            }
+        }
+        let most = limits::KV_TXN_GETS_MAX;
+        if found > most {
+            return Err(Invalid::TooManyGets { found, most });
         }
     }
     within("values of a transaction", bytes, limits::KV_VALUE_MAX_BYTES)

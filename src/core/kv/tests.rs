@@ -258,6 +258,27 @@ fn what_is_too_long_or_says_nothing_is_refused_before() {
     assert!(check(&txn(vec![], many, vec![])).is_err());
 }
 
+#[test]
+fn a_transaction_reads_and_carries_no_more_than_its_answer_and_its_entry_hold() {
+    let gets = |count| vec![Change::Get(Get { key: "k".into() }); count];
+    let most = limits::KV_TXN_GETS_MAX;
+    // Only one of the branches is carried out.
+    assert_eq!(check(&txn(vec![], gets(most), gets(most))), Ok(()));
+    let found = most + 1;
+    assert_eq!(check(&txn(vec![], gets(found), vec![])), Err(Invalid::TooManyGets { found, most }));
+    assert_eq!(check(&txn(vec![], vec![], gets(found))), Err(Invalid::TooManyGets { found, most }));
+    let longest = most * (limits::KV_KEY_MAX_BYTES + limits::KV_VALUE_MAX_BYTES) / 3 * 4;
+    assert!(longest < 16 << 20, "{longest}");
+
+    let half = vec![0; limits::KV_VALUE_MAX_BYTES / 2];
+    let compare = |value| Compare { key: "k".into(), condition: Some(Condition::Value(value)) };
+    let put = |value| vec![Change::Put(Put { key: "k".into(), value })];
+    let whole = txn(vec![compare(half.clone())], put(half.clone()), vec![]);
+    assert_eq!(check(&whole), Ok(()));
+    let beyond = txn(vec![compare(half.clone()), compare(vec![0])], put(half), vec![]);
+    assert!(matches!(check(&beyond), Err(Invalid::TooLong { .. })));
+}
+
 /// Random commands give what a plain map gives, and any two stores agree.
 #[test]
 fn random_commands_agree_with_a_model() {
