@@ -50,9 +50,6 @@ impl<M: StateMachine> Node<M> {
         let first = self.replica.first_index();
         let held = self.sending.held().map(|(index, _)| index);
         let others = self.connected.keys().filter_map(|peer| self.replica.matched(*peer));
-        others
-            .map(|matched| if matched + 1 >= first { Some(matched) } else { held })
-            .flatten()
-            .min()
+        others.filter_map(|matched| if matched + 1 >= first { Some(matched) } else { held }).min()
     }
 }
