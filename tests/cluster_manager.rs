@@ -131,7 +131,9 @@ fn a_crashed_agent_is_started_again_later_and_later() {
     let scene = Scene::new(1, &script(&body));
     let manager = Manager::start(&scene, &[]);
     manager.expect(&["signal: 9 (SIGKILL), starting it again in 100 ms"]);
-    manager.expect(&["exit status 1 (failed, or the answer is no: not found), starting it again in 200 ms"]);
+    manager.expect(&[
+        "exit status 1 (failed, or the answer is no: not found), starting it again in 200 ms",
+    ]);
     manager.expect(&["n1 | n1 waits"]);
     manager.signal(Signal::SIGINT);
     // SIGINT is not trapped: passed on as it came, it kills the script.

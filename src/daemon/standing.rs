@@ -151,7 +151,7 @@ pub(super) fn start(config: &Config, loaded: Loaded, ends: Ends) -> std::io::Res
         tasks.push(tokio::spawn(follows));
     }
     let checks = health::start(settings.subscribe(), found)?;
-    let owner = Owner {
+    let mut owner = Owner {
         directory: config.node.state_directory.clone(),
         standing: loaded.standing,
         damage: loaded.damage,
@@ -164,6 +164,9 @@ pub(super) fn start(config: &Config, loaded: Loaded, ends: Ends) -> std::io::Res
         events,
         publish,
     };
+    owner.held = owner.standing.hold_down.left(now_usec()).map(|left| Instant::now() + left);
+    // BEFORE anybody can ask: what the disk says is so from the start.
+    owner.show();
     tasks.push(tokio::spawn(owner.run(requests, observed, findings)));
     Ok(Control { settings, tasks, checks: Some(checks) })
 }
@@ -191,7 +194,6 @@ impl Owner {
         mut observed: mpsc::Receiver<units::Observed>,
         mut findings: mpsc::Receiver<Finding>,
     ) {
-        self.held = self.standing.hold_down.left(now_usec()).map(|left| Instant::now() + left);
         loop {
             self.tell().await;
             let end = self.held.unwrap_or_else(Instant::now);
@@ -237,12 +239,8 @@ impl Owner {
 
     /// Publishes the standing, AFTER that tells the node if it may be active or no longer so.
     async fn tell(&mut self) {
-        let settings = self.settings.borrow().clone();
-        let reasons = self.reasons(&settings);
+        let reasons = self.show();
         let eligible = reasons.is_empty();
-        self.standing.hold_down.forget_old(now_usec(), settings.rules.window);
-        let until = self.held.map(|_| self.standing.hold_down.until_usec);
-        let units = self.units.told(&self.standing.hold_down);
         if self.told != Some(eligible) {
             match eligible {
                 true => tell!(Eligible; "This host may be active."),
@@ -252,19 +250,29 @@ impl Owner {
                 }
             }
         }
-        let damage = self.damage.iter().cloned().collect();
-        self.publish.edit_and_warn(Topic::Record, damage, |host| {
-            host.maintenance = self.standing.maintenance;
-            host.ineligible = reasons;
-            host.held_down_until_usec = until;
-            host.units = units;
-        });
-        self.publish.warn(Topic::Units, self.units.warnings(&settings.eligible_while));
         if self.told != Some(eligible) {
             self.told = Some(eligible);
             // Without a node there is nobody to tell.
             let _ = self.events.send(Event::Eligible { eligible }).await;
         }
+    }
+
+    /// Publishes the standing; returns why this host may not be active.
+    fn show(&mut self) -> Vec<String> {
+        let settings = self.settings.borrow().clone();
+        let reasons = self.reasons(&settings);
+        self.standing.hold_down.forget_old(now_usec(), settings.rules.window);
+        let until = self.held.map(|_| self.standing.hold_down.until_usec);
+        let units = self.units.told(&self.standing.hold_down);
+        let damage = self.damage.iter().cloned().collect();
+        self.publish.edit_and_warn(Topic::Record, damage, |host| {
+            host.maintenance = self.standing.maintenance;
+            host.ineligible = reasons.clone();
+            host.held_down_until_usec = until;
+            host.units = units;
+        });
+        self.publish.warn(Topic::Units, self.units.warnings(&settings.eligible_while));
+        reasons
     }
 
     async fn answer(&mut self, request: HostRequest) {
