@@ -164,9 +164,7 @@ pub(super) fn start(config: &Config, loaded: Loaded, ends: Ends) -> std::io::Res
         events,
         publish,
     };
-    owner.held = owner.standing.hold_down.left(now_usec()).map(|left| Instant::now() + left);
-    // BEFORE anybody can ask: what the disk says is so from the start.
-    owner.show();
+    owner.begin();
     tasks.push(tokio::spawn(owner.run(requests, observed, findings)));
     Ok(Control { settings, tasks, checks: Some(checks) })
 }
@@ -188,6 +186,12 @@ struct Owner {
 }
 
 impl Owner {
+    /// What the disk says is so from the start, and published BEFORE anybody can ask.
+    fn begin(&mut self) {
+        self.held = self.standing.hold_down.left(now_usec()).map(|left| Instant::now() + left);
+        self.show();
+    }
+
     async fn run(
         mut self,
         mut requests: mpsc::Receiver<HostRequest>,

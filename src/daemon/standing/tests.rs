@@ -49,7 +49,7 @@ impl Scene {
         let (findings, found) = mpsc::channel(8);
         let (to_node, events) = mpsc::channel(8);
         let (publish, host) = Publish::new();
-        let owner = Owner {
+        let mut owner = Owner {
             directory: directory.path().to_owned(),
             standing,
             damage,
@@ -62,6 +62,7 @@ impl Scene {
             events: to_node,
             publish,
         };
+        owner.begin();
         let owner = tokio::spawn(owner.run(asked, seen, found));
         Scene { directory, settings, requests, observed, findings, events, host, owner }
     }
