@@ -190,9 +190,6 @@ pub const LOG_MARK_ENTRIES: u64 = 64;
 /// Bytes between two marks of the log's in-memory index. At the limit: another mark.
 pub const LOG_MARK_BYTES: u64 = 64 << 10;
 
-/// Linearizable reads waiting for confirmation. At the limit: a new read is refused.
-pub const PENDING_READS_MAX: usize = 4096;
-
 /// Proposals waiting for commit. At the limit: a new proposal is refused as busy.
 pub const PENDING_PROPOSALS_MAX: usize = 8192;
 
