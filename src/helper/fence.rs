@@ -3,8 +3,9 @@
 //! Guarantees: ends well only if nothing is left in the control groups of the members of the leader
 //! target and of the event scripts, or if there was nothing to do; says in the journal what is
 //! killed and why, and that a reboot comes, BEFORE it does, and leaves a record for the agent. No
-//! disk keeps it from killing. Does not: stop the target, which the service manager is doing
-//! already, or reboot, which is done by the job timeout of a unit that stops with the target.
+//! disk keeps it from killing. The target, which the service manager is stopping already, it has
+//! stopped once more if somebody replaced that by a start. Does not: reboot, which is done by the
+//! job timeout of a unit that stops with the target.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -167,13 +168,18 @@ impl Fence {
                 self.left.clear();
                 return Fenced::ActiveAgain;
             }
+            self.left.clear();
             match populated {
-                Ok(populated) if populated.is_empty() => {
-                    self.left.clear();
-                    return Fenced::NothingLeft;
-                }
+                Ok(populated) if populated.is_empty() => {}
                 Ok(populated) => self.kill(&populated, why).await,
-                Err(problem) => self.left = vec![problem],
+                Err(problem) => self.left.push(problem),
+            }
+            // After the kill, which waits for nobody.
+            if let Err(problem) = self.remains.stop_if_closed().await {
+                self.left.push(problem);
+            }
+            if self.left.is_empty() {
+                return Fenced::NothingLeft;
             }
             sleep(limits::AFTER_POLL).await;
         }

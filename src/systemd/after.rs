@@ -105,7 +105,9 @@ impl Remains {
             if up.is_empty() {
                 return;
             }
-            self.stop_target().await;
+            if let Err(problem) = self.stop_target().await {
+                tracing::warn!("{problem}, ignoring");
+            }
             if up != said {
                 say(&up);
                 said = up;
@@ -114,18 +116,27 @@ impl Remains {
         }
     }
 
+    /// Has the target stopped if the gate is closed: a start by hand that replaced its stop job
+    /// left it up, without a look at the gate.
+    ///
+    /// # Errors
+    /// If it is neither down nor has a stop job for it been queued.
+    pub async fn stop_if_closed(&self) -> Result<(), String> {
+        if self.gate.exists() { Ok(()) } else { self.stop_target().await }
+    }
+
     /// Has the target stopped, unless it is down or a stop job for it is queued.
-    async fn stop_target(&self) {
-        let Ok(listed) = self.manager.loaded(&[&self.leader]).await else { return };
+    async fn stop_target(&self) -> Result<(), String> {
+        let listed = self.manager.loaded(&[&self.leader]).await;
+        let listed = listed.map_err(|error| format!("{} is not known: {error}", self.leader))?;
         let stops = |unit: &Listed| {
             unit.job == "stop" || (unit.active == "inactive" && unit.job.is_empty())
         };
         if listed.iter().all(stops) {
-            return;
+            return Ok(());
         }
-        if let Err(error) = self.manager.stop_unit(&self.leader, Mode::Replace).await {
-            tracing::warn!("cannot stop {}: {error}, ignoring", self.leader);
-        }
+        let stopped = self.manager.stop_unit(&self.leader, Mode::Replace).await;
+        stopped.map(drop).map_err(|error| format!("cannot stop {}: {error}", self.leader))
     }
 
     /// Ends event scripts of the agent that still run: nobody waits for them any more.

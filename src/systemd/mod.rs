@@ -24,6 +24,6 @@ pub mod names;
 pub mod notify;
 pub mod root_file;
 mod steps;
-mod target;
+pub mod target;
 mod task;
 pub mod watch;

@@ -84,13 +84,7 @@ impl Target {
                 found.push(format!("{name}={} is missing", agent));
             }
         }
-        let gated = self.conditions.iter().any(|condition| {
-            condition.name == "ConditionPathExists"
-                && !condition.trigger
-                && !condition.negated
-                && Path::new(&condition.parameter) == gate
-        });
-        if !gated {
+        if !gated(&self.conditions, gate) {
             found.push(format!("ConditionPathExists={} is missing", gate.display()));
         }
         found
@@ -101,6 +95,20 @@ impl Target {
         let bound = |unit: &&String| !self.dependents.contains(unit);
         self.wants.iter().filter(bound).map(String::as_str).collect()
     }
+}
+
+fn gated(conditions: &[Condition], gate: &Path) -> bool {
+    conditions.iter().any(|condition| {
+        condition.name == "ConditionPathExists"
+            && !condition.trigger
+            && !condition.negated
+            && Path::new(&condition.parameter) == gate
+    })
+}
+
+/// Whether the unit with these properties starts only while `gate` is there.
+pub fn is_gated(properties: &Properties, gate: &Path) -> bool {
+    gated(&conditions(properties).unwrap_or_default(), gate)
 }
 
 /// The units that stop when this one does.

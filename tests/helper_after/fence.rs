@@ -13,7 +13,9 @@ impl After {
     /// The agent has given up; the target is on its way down.
     async fn giving_up(&self) {
         std::fs::remove_file(self.path("active")).unwrap();
-        self.fake.edit(LEADER, |unit| unit.active = "deactivating");
+        self.fake.edit(LEADER, |unit| {
+            (unit.active, unit.job) = ("deactivating", Some((7, "stop")));
+        });
     }
 
     fn fence(&self) -> tokio::task::JoinHandle<Result<Fenced, FenceError>> {
@@ -118,7 +120,10 @@ async fn a_node_that_is_active_again_is_left_alone() {
     let file = scene.killable(MEMBER);
     let task = scene.fence();
     scene.killed(&file).await;
+    let call = scene.fake.expect("StopUnit", LEADER, "replace").await;
     scene.populate(MEMBER, false);
+    assert!(!task.is_finished(), "the target is up, and nobody stops it");
+    scene.fake.accept(&call).await;
     assert!(matches!(within("end", task).await.unwrap(), Ok(Fenced::Killed(_))));
 }
 
@@ -136,7 +141,7 @@ async fn a_node_that_becomes_active_meanwhile_is_left_alone() {
     scene.killed(&script).await;
     // The script never ends. The gate is opened, then the target is up, and then its member.
     std::fs::write(scene.path("active"), "42\n").unwrap();
-    scene.fake.edit(LEADER, |unit| unit.active = "active");
+    scene.fake.edit(LEADER, |unit| (unit.active, unit.job) = ("active", None));
     scene.populate(MEMBER, true);
     let killed = vec![SCRIPT.to_owned()];
     assert_eq!(within("end", task).await.unwrap().unwrap(), Fenced::Killed(killed));
@@ -188,7 +193,7 @@ async fn a_reboot_is_not_expected_any_more_once_everything_is_dead() {
     scene.fake.judged().await;
     assert!(note.exists() && !task.is_finished());
     for unit in [MEMBER, LEADER] {
-        scene.fake.edit(unit, |unit| unit.active = "inactive");
+        scene.fake.edit(unit, |unit| (unit.active, unit.job) = ("inactive", None));
     }
     within("end", task).await.unwrap().unwrap();
     assert!(!note.exists());

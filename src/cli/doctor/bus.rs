@@ -1,6 +1,7 @@
 //! What the service manager, logind and the bus say: the watchdog, polkit, the units of a node and
 //! those that joined it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Check, host};
@@ -9,6 +10,7 @@ use crate::cli::service_manager::{Properties, ServiceManager, property};
 use crate::config::Config;
 use crate::core::NodeName;
 use crate::systemd::names;
+use crate::systemd::target::is_gated;
 
 /// What is said of the host.
 pub async fn host() -> Vec<Check> {
@@ -185,6 +187,13 @@ fn member(node: &NodeName, unit: &str, properties: &Properties) -> Check {
             let found = format!("it starts with {target}, but has no {name}= it: it may run twice");
             return Check::fail(&check, found, &attach);
         }
+    }
+    let gate = format!("/run/raftctl/{node}/active");
+    if !is_gated(properties, Path::new(&gate)) {
+        let found = format!(
+            "it has no ConditionPathExists={gate}: a start by hand while it stops brings it back"
+        );
+        return Check::warn(&check, found, &attach);
     }
     let others: Vec<String> = list(properties, "WantedBy");
     let others: Vec<&str> =

@@ -204,7 +204,7 @@ impl Systemd {
     }
 
     fn run_member(&mut self, at: usize, cx: &mut Cx<'_>) {
-        let target = (self.active, self.job.is_some(), self.grant);
+        let target = (self.active && self.gate.is_some(), self.job.is_some(), self.grant);
         let harsh_stop = cx.rng.chance_ppm(self.habits.slow_stop_ppm);
         let most = if harsh_stop { self.plan.demote_timeout * 3 } else { self.habits.stop_time };
         let member = &mut self.members[at];

@@ -8,6 +8,8 @@
 //! - The target is bound to the service. When the service ends, a stop job replaces whatever job
 //!   the target has. When a start job really runs, PID 1 looks at the gate file and at the service
 //!   together; unless the target reads active already, then the job is done without a look.
+//! - Members look at the gate as well, as `raftctl attach` has it: a start that replaces the stop
+//!   of the target, which still reads active, brings none back. The fence stops the target again.
 //! - A job that conflicts with the queued one replaces it.
 //! - Calls are answered in the order in which they were sent, however late.
 //! - The runtime directory, and the gate in it, vanishes when what runs after the agent is over.
@@ -447,6 +449,9 @@ impl Systemd {
         }
         for script in self.scripts.clone() {
             self.script_ended(script.serial, cx);
+        }
+        if self.active && self.job.as_ref().is_none_or(|job| job.kind != Kind::Stop) {
+            self.install(Kind::Stop, None, cx);
         }
     }
 
