@@ -28,8 +28,12 @@ pub const KV_SNAPSHOT_RATE_LOWEST: u64 = 64 << 10;
 /// See [`KV_SNAPSHOT_RATE_LOWEST`].
 pub const KV_SNAPSHOT_RATE_HIGHEST: u64 = 1 << 30;
 
+/// Bytes of rows that were read lately and are kept in memory. At the limit: those that were not
+/// read again go.
+pub const STORE_RECENT_BYTES: usize = 4 << 20;
+
 /// Clients whose last write is remembered; then the oldest is forgotten, and a write of its that is
-/// sent again is refused.
+/// sent again is refused. Nodes count on it that nobody's is lower (`core::kv::Room`).
 pub const KV_CLIENTS_MAX: u32 = 8192;
 
 /// Steps and comparisons of a transaction, together; a longer one is refused.

@@ -1,6 +1,8 @@
 //! The way of committed entries: what became durable, and what is applied.
 //!
-//! Guarantees that entries are applied in order, once, and handed to the store in that order.
+//! Guarantees that entries are applied in order, once, and handed to the store in that order. A
+//! write of the store may be answered before the store has applied it, never before it is
+//! committed.
 
 use crate::core::Index;
 use crate::core::kv::{Committed, KvCommand, Work};
@@ -76,7 +78,7 @@ impl<M: StateMachine> Node<M> {
                 let applied = self.machine.apply(index, entry.term, &entry.data);
                 let left = applied.unwrap_or_else(|e| panic!("cannot apply entry {index}: {e}"));
                 changes |= left.is_none();
-                commands.extend(left.map(|command| self.committed(index, command)));
+                commands.extend(left.map(|command| self.committed(index, command, effects)));
             }
             self.applied = (entry.index, entry.term);
             if let Some(pending) = self.pending.remove(&entry.index) {
@@ -95,11 +97,17 @@ impl<M: StateMachine> Node<M> {
         self.ask_store(StoreRequest::Apply(work), effects);
     }
 
-    /// A write, with the token in force where it stands in the log.
-    fn committed(&self, index: Index, command: KvCommand) -> Committed {
+    /// A write, with the token in force where it stands in the log. Whoever waits for it here is
+    /// answered now if its outcome is certain.
+    fn committed(
+        &mut self,
+        index: Index,
+        command: KvCommand,
+        effects: &mut Vec<Effect>,
+    ) -> Committed {
         let activation = self.machine.cluster().activation();
         let token = activation.filter(|a| a.is_active()).map(|a| a.token());
-        let wanted = self.kv.wants(&command);
-        Committed { index, token, command, wanted }
+        let awaited = self.kv_committed(index, token, &command, effects);
+        Committed { index, token, command, awaited }
     }
 }

@@ -39,6 +39,8 @@ pub struct Driver<M> {
     peers: mpsc::Receiver<PeerEvent>,
     disk: Disk,
     store: StoreThread,
+    /// What the store answered without its thread.
+    here: Vec<Event>,
     snapshots: SnapshotThread,
     travels: watch::Sender<Arc<TravelStatus>>,
     /// When they were looked at last.
@@ -97,6 +99,7 @@ impl<M: StateMachine> Driver<M> {
             peers,
             disk,
             store,
+            here: Vec::new(),
             snapshots,
             travels: travels.0,
             travels_at: Instant::default(),
@@ -180,11 +183,19 @@ impl<M: StateMachine> Driver<M> {
     fn turn(&mut self, effects: &mut Vec<Effect>) {
         let now = clock::reading();
         self.expire_remote(now.boot);
-        self.node.turn(now, effects);
-        self.teller.turned(&self.node, now.boot);
-        for effect in effects.drain(..) {
-            self.carry_out(effect);
+        loop {
+            self.node.turn(now, effects);
+            for effect in effects.drain(..) {
+                self.carry_out(effect);
+            }
+            if self.here.is_empty() {
+                break;
+            }
+            for event in std::mem::take(&mut self.here) {
+                self.node.handle(now, event, effects);
+            }
         }
+        self.teller.turned(&self.node, now.boot);
         if now.boot - self.travels_at >= limits::STORE_STATUS_INTERVAL {
             self.travels_at = now.boot;
             self.travels.send_replace(Arc::new(self.node.travels()));
@@ -286,7 +297,7 @@ impl<M: StateMachine> Driver<M> {
             }
             Effect::Fetch(fetch) => self.ask_disk(DiskRequest::Fetch(fetch)),
             Effect::Compact { index, term } => self.ask_disk(DiskRequest::Compact { index, term }),
-            Effect::Store(request) => self.store.ask(request),
+            Effect::Store(request) => self.here.extend(self.store.ask(request)),
             Effect::Snapshot(request) => self.snapshots.ask(request),
             Effect::SendSnapshot { to, frame } => self.transport.send_snapshot(to, frame),
             Effect::SnapshotNews(news) => tell::snapshot(&news, self.node.status()),

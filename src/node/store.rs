@@ -16,6 +16,7 @@ use crate::core::Index;
 use crate::core::kv::{Answered, Page, Query, Work};
 use crate::core::message::Snapshot;
 
+mod recent;
 mod state;
 mod thread;
 
@@ -27,7 +28,7 @@ pub trait Store: Send {
     /// Why it cannot.
     type Error: std::error::Error + Send + 'static;
 
-    /// Applies committed entries; the outcomes that were wanted. Not durable before a flush.
+    /// Applies committed entries; the outcomes that are awaited. Not durable before a flush.
     fn apply(&mut self, work: Work) -> Result<Vec<Answered>, Self::Error>;
 
     /// The rows that a query asks for.
@@ -35,6 +36,9 @@ pub trait Store: Send {
 
     /// Index up to which everything is applied.
     fn applied(&self) -> Index;
+
+    /// Bytes that it holds, as the quota counts them.
+    fn bytes(&self) -> u64;
 
     /// Whether so much has changed since the last flush that the next must not wait for its time.
     fn is_full(&self) -> bool {
@@ -93,7 +97,9 @@ pub enum Stored {
     Applied {
         /// Up to where.
         applied: Index,
-        /// The outcomes that were wanted.
+        /// Bytes that the store holds then, as the quota counts them.
+        bytes: u64,
+        /// The outcomes that are awaited.
         outcomes: Vec<Answered>,
     },
     /// What reads found, by their numbers, and up to which index the rows were applied.
@@ -269,7 +275,8 @@ impl<S: Store> StoreWorker<S> {
             Some(StoreRequest::Apply(work)) => {
                 let applied = work.applied.0;
                 self.dirty = true;
-                Stored::Applied { applied, outcomes: self.store.apply(work)? }
+                let outcomes = self.store.apply(work)?;
+                Stored::Applied { applied, bytes: self.store.bytes(), outcomes }
             }
             Some(StoreRequest::Read(queries)) => {
                 let applied = self.store.applied();

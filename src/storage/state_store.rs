@@ -116,7 +116,7 @@ impl StateStore {
         Ok((store, StoredState { state, applied }))
     }
 
-    /// Applies committed entries; the outcomes that were wanted. Durable with the next flush.
+    /// Applies committed entries; the outcomes that are awaited. Durable with the next flush.
     ///
     /// # Panics
     /// If `applied` goes back.
@@ -124,7 +124,7 @@ impl StateStore {
         let (before, applied) = (self.head.applied, work.applied);
         assert!(applied >= before, "applied {applied:?} after {before:?}");
         let mut answered = Vec::new();
-        for Committed { index, token, command, wanted } in work.commands {
+        for Committed { index, token, command, awaited } in work.commands {
             let mut layers = Layers {
                 active: &mut self.changes,
                 flushing: self.flushing.as_ref().map(|(changes, _)| changes.as_ref()),
@@ -133,10 +133,7 @@ impl StateStore {
             let (size, clients) = (&mut self.head.bytes, &mut self.clients);
             let done = kv::apply(&mut layers, size, clients, Context { index, token }, &command)?;
             self.head.keys = self.head.keys.saturating_add_signed(done.keys);
-            if wanted {
-                let (client, sequence) = (command.client, command.sequence);
-                answered.push(Answered { index, client, sequence, outcome: done.outcome });
-            }
+            answered.extend(awaited.answer(index, &command, done.outcome));
         }
         if let Some(state) = &work.state {
             self.head.state = state.to_bytes();

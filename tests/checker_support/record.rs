@@ -44,6 +44,13 @@ enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Called(usize);
 
+impl Called {
+    /// Its number.
+    pub fn number(self) -> usize {
+        self.0
+    }
+}
+
 /// A history.
 #[derive(Clone, Debug, Default)]
 pub struct Record {

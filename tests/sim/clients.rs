@@ -58,6 +58,8 @@ pub struct Clients {
     /// Writes with a token that were carried out, by where they stand.
     with_token: Vec<(Index, Token)>,
     pub violation: Option<String>,
+    /// The calls that were refused for want of room.
+    full: BTreeSet<usize>,
 }
 
 impl Clients {
@@ -74,6 +76,7 @@ impl Clients {
             in_force: BTreeMap::new(),
             with_token: Vec::new(),
             violation: None,
+            full: BTreeSet::new(),
         }
     }
 
@@ -137,7 +140,12 @@ impl Clients {
             Ok(written) => written,
             // It may take effect, or never.
             Err(KvError::Unknown { .. }) if !call.is_read() => return,
-            Err(_) => return self.record.nothing(asked.called),
+            Err(error) => {
+                if matches!(error, KvError::Quota { .. }) {
+                    self.full.insert(asked.called.number());
+                }
+                return self.record.nothing(asked.called);
+            }
         };
         if let Some(token) = token {
             self.with_token.push((written.revision, token));
@@ -376,8 +384,9 @@ impl World {
                 failed.push((at, before..after));
             }
             self.until_answered(self.now + WITHIN_CALM)?;
-            let record = &self.clients.as_ref().expect("there are").record;
-            failed.retain(|(_, calls)| !calls.clone().all(|at| record.has_returned(at)));
+            let Clients { record, full, .. } = self.clients.as_ref().expect("there are");
+            let served = |at| record.has_returned(at) || full.contains(&at);
+            failed.retain(|(_, calls)| !calls.clone().all(served));
             left = failed.into_iter().map(|(at, _)| at).collect();
             if left.is_empty() {
                 return Ok(());

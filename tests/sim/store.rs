@@ -166,15 +166,13 @@ impl Store for SimStore {
         let mut answers = Vec::new();
         for committed in work.commands {
             let (index, mut command) = (committed.index, committed.command);
-            let (client, sequence) = (command.client.clone(), command.sequence);
+            let asked = command.clone();
             if self.forgets.clients {
                 command.client.clear();
             }
             let outcome = self.rows.apply(index, committed.token, &command);
             self.fresh.push((index, self.rows.digest()));
-            if committed.wanted {
-                answers.push(Answered { index, client, sequence, outcome });
-            }
+            answers.extend(committed.awaited.answer(index, &asked, outcome));
         }
         let applied = work.applied;
         self.at = self.at.split_off(&applied.0);
@@ -190,6 +188,10 @@ impl Store for SimStore {
 
     fn applied(&self) -> Index {
         self.applied
+    }
+
+    fn bytes(&self) -> u64 {
+        self.rows.size
     }
 
     fn begin_flush(&mut self, done: Done) -> Result<bool, Infallible> {

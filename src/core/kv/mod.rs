@@ -14,6 +14,7 @@ mod apply;
 mod check;
 mod clients;
 mod command;
+mod foresee;
 mod frame;
 mod read;
 mod table;
@@ -26,10 +27,11 @@ pub use command::{
     Change, Compare, Condition, Delete, DeletePrefix, Get, KvCommand, Operation, Outcome, Put,
     Query, Refusal, Response, Rows, Step, Txn, Written,
 };
+pub use foresee::Room;
 pub use frame::{IndexAnswer, IndexQuestion, KvFrame};
 pub use read::{Page, Range, get, page};
 pub use table::{MemoryTable, ROW_OVERHEAD_BYTES, Row, Table, TableError, is_empty};
-pub use work::{Answered, Committed, Work};
+pub use work::{Answered, Awaited, Committed, Work};
 
 #[cfg(test)]
 mod tests;

@@ -22,8 +22,13 @@ pub struct Row {
 impl Row {
     /// What the row counts towards the quota, with its key.
     pub fn size(&self, key: &[u8]) -> u64 {
-        (key.len() + self.value.len()) as u64 + ROW_OVERHEAD_BYTES
+        row_size(key, &self.value)
     }
+}
+
+/// What a row of `key` and `value` counts towards the quota.
+pub fn row_size(key: &[u8], value: &[u8]) -> u64 {
+    (key.len() + value.len()) as u64 + ROW_OVERHEAD_BYTES
 }
 
 /// What a row costs beside its bytes: so that empty values do not come for free.

@@ -1,6 +1,7 @@
 //! What the log hands to whoever keeps the rows, and what comes back.
 
 use super::command::{KvCommand, Outcome};
+use super::foresee::foreseen;
 use crate::core::state::ClusterState;
 use crate::core::{Index, Term, Token};
 
@@ -13,8 +14,38 @@ pub struct Committed {
     pub token: Option<Token>,
     /// The write.
     pub command: KvCommand,
-    /// Whether anybody here waits for its outcome.
-    pub wanted: bool,
+    /// What is done with its outcome.
+    pub awaited: Awaited,
+}
+
+/// Whether anybody here waits for the outcome of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Nobody.
+    No,
+    /// Somebody.
+    Yes,
+    /// Somebody did, and has it: it was foreseen ([`super::Room`]).
+    Foreseen,
+}
+
+impl Awaited {
+    /// What is to be said of a write that was applied.
+    ///
+    /// # Panics
+    /// If it was foreseen otherwise: somebody relies on a write that was not done.
+    pub fn answer(self, index: Index, command: &KvCommand, outcome: Outcome) -> Option<Answered> {
+        let (client, sequence) = match self {
+            Awaited::No => return None,
+            Awaited::Yes => (command.client.clone(), command.sequence),
+            Awaited::Foreseen => {
+                let expected = foreseen(index);
+                assert!(outcome == expected, "{command:?} at {index} came to {outcome:?}");
+                return None;
+            }
+        };
+        Some(Answered { index, client, sequence, outcome })
+    }
 }
 
 /// Committed entries, in order, for whoever keeps the applied state.
@@ -28,7 +59,7 @@ pub struct Work {
     pub state: Option<Box<ClusterState>>,
 }
 
-/// The outcome of a committed write that was wanted.
+/// The outcome of a committed write that somebody waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// Index of its entry.

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::core::command::{Body, Command};
-use crate::core::kv::{self, IndexAnswer, KvCommand, KvFrame};
-use crate::core::{Index, Instant, NodeId};
+use crate::core::kv::{self, Answered, Awaited, IndexAnswer, KvCommand, KvFrame, Room};
+use crate::core::{Index, Instant, NodeId, Token};
 use crate::limits;
 use crate::node::event::{Answer, Effect, RequestId};
 use crate::node::machine::StateMachine;
@@ -23,6 +23,8 @@ pub(in crate::node) struct Kv {
     /// Writes of other nodes that wait to be proposed here.
     forwarded: VecDeque<Vec<u8>>,
     forwarded_bytes: usize,
+    /// What of the store's quota is free for certain.
+    room: Room,
     /// Up to where the store has applied.
     stored: Index,
     /// Requests that the store has not answered.
@@ -40,15 +42,11 @@ impl Kv {
             reads: Reads::new(u64::from_be_bytes(*run)),
             forwarded: VecDeque::new(),
             forwarded_bytes: 0,
+            room: Room::default(),
             stored: applied,
             asked: 0,
             complete: None,
         }
-    }
-
-    /// Whether a command in the log answers a request of this node.
-    pub(in crate::node) fn wants(&self, command: &KvCommand) -> bool {
-        self.writes.wants(command)
     }
 
     /// Whether reads wait for a round of this leader.
@@ -159,13 +157,11 @@ impl<M: StateMachine> Node<M> {
     pub(in crate::node) fn stored(&mut self, stored: Stored, effects: &mut Vec<Effect>) {
         self.kv.asked = self.kv.asked.saturating_sub(1);
         match stored {
-            Stored::Applied { applied, outcomes } => {
+            Stored::Applied { applied, bytes, outcomes } => {
                 self.kv.stored = self.kv.stored.max(applied);
+                self.kv.room.applied(applied, bytes);
                 for answered in outcomes {
-                    if let Some((request, result)) = self.kv.writes.answered(answered) {
-                        let answer = Answer::Written(result);
-                        effects.push(Effect::Answer { request, answer });
-                    }
+                    self.kv_answered(answered, effects);
                 }
             }
             Stored::Read { pages, applied } => {
@@ -177,6 +173,31 @@ impl<M: StateMachine> Node<M> {
             }
             Stored::Viewed(viewed) => self.viewed(viewed, effects),
         }
+    }
+
+    fn kv_answered(&mut self, answered: Answered, effects: &mut Vec<Effect>) {
+        if let Some((request, result)) = self.kv.writes.answered(answered) {
+            effects.push(Effect::Answer { request, answer: Answer::Written(result) });
+        }
+    }
+
+    /// A write is committed, and about to be handed to the store: what is to be done with its
+    /// outcome. If that is certain already, whoever waits for it here is answered.
+    pub(in crate::node) fn kv_committed(
+        &mut self,
+        index: Index,
+        token: Option<Token>,
+        command: &KvCommand,
+        effects: &mut Vec<Effect>,
+    ) -> Awaited {
+        self.kv.room.hand_over(index, command);
+        let Some(times) = self.kv.writes.awaits(command) else { return Awaited::No };
+        let Some(outcome) = self.kv.room.foresee(index, token, command, times == 1) else {
+            return Awaited::Yes;
+        };
+        let (client, sequence) = (command.client.clone(), command.sequence);
+        self.kv_answered(Answered { index, client, sequence, outcome }, effects);
+        Awaited::Foreseen
     }
 
     /// A quorum has confirmed a round of this leader.
@@ -193,6 +214,7 @@ impl<M: StateMachine> Node<M> {
     /// A snapshot has replaced the state: what was in the log below it is not seen here any more.
     pub(in crate::node) fn kv_restored(&mut self, index: Index) {
         self.kv.stored = self.kv.stored.max(index);
+        self.kv.room.replaced(index);
         self.kv.writes.send_all_again();
     }
 

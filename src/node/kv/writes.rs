@@ -111,12 +111,13 @@ impl Writes {
         self.under_way.get(&slot).filter(|write| write.sequence == sequence).map(|_| slot)
     }
 
-    /// Whether somebody here waits for this command.
-    pub(super) fn wants(&self, command: &KvCommand) -> bool {
-        self.slot(&command.client, command.sequence).is_some()
+    /// How often this command was sent, if somebody here waits for it.
+    pub(super) fn awaits(&self, command: &KvCommand) -> Option<u32> {
+        let slot = self.slot(&command.client, command.sequence)?;
+        Some(self.under_way[&slot].times)
     }
 
-    /// A wanted command was applied.
+    /// What became of a command that somebody here may wait for.
     pub(super) fn answered(&mut self, answered: Answered) -> Option<Finished> {
         let slot = self.slot(&answered.client, answered.sequence)?;
         let write = self.end(slot);

@@ -35,6 +35,10 @@ impl Store for DatabaseStore {
         self.database.applied().0
     }
 
+    fn bytes(&self) -> u64 {
+        self.database.counts().bytes
+    }
+
     fn is_full(&self) -> bool {
         self.database.is_full()
     }

@@ -10,7 +10,10 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
-use super::{Done, Installer, Store, StoreRequest, StoreStatus, StoreWorker};
+use super::recent::Recent;
+use super::{Done, Installer, Store, StoreRequest, StoreStatus, StoreWorker, Stored};
+use crate::core::Index;
+use crate::core::kv::Query;
 use crate::core::message::Snapshot;
 use crate::limits;
 use crate::node::disk_thread::Fatal;
@@ -33,15 +36,28 @@ pub(in crate::node) struct StoreThread {
     requests: SyncSender<Inbox>,
     pub(in crate::node) events: mpsc::Receiver<Event>,
     pub(in crate::node) status: watch::Receiver<Arc<StoreStatus>>,
+    recent: Arc<Recent>,
+    /// Up to where it was asked to apply.
+    asked: Index,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl StoreThread {
-    /// Hands a request over; never waits.
-    pub(in crate::node) fn ask(&self, request: StoreRequest) {
+    /// Hands a request over; never waits. A read of rows that were read lately is answered here.
+    pub(in crate::node) fn ask(&mut self, request: StoreRequest) -> Option<Event> {
+        match &request {
+            StoreRequest::Apply(work) => self.asked = work.applied.0,
+            StoreRequest::Read(queries) => {
+                if let Some(stored) = self.recent.read(queries, self.asked) {
+                    return Some(Event::Stored(stored));
+                }
+            }
+            StoreRequest::View => {}
+        }
         // The node bounds what waits, and a turn adds only a few requests.
         let sent = self.requests.try_send(Inbox::Request(Box::new(request)));
         assert!(sent.is_ok(), "more store requests than the node allows, or its thread is gone");
+        None
     }
 
     /// The disk thread's way to it.
@@ -85,13 +101,16 @@ pub(in crate::node) fn start<S: Store + 'static>(
     let (outbox, events) = mpsc::channel(limits::STORE_CHANNEL_REQUESTS);
     let (publish, status) = watch::channel(Arc::new(worker.store().status()));
     let flushed = requests.clone();
-    let mut run = Run { worker, outbox, publish, flushed, flush_at: None };
+    let (recent, asked) = (Arc::new(Recent::default()), worker.store().applied());
+    recent.applied(asked);
+    let shared = Arc::clone(&recent);
+    let mut run = Run { worker, outbox, publish, flushed, flush_at: None, recent: shared };
     let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
         if let Err(error) = run.run(&inbox) {
             fatal(&error);
         }
     })?;
-    Ok(StoreThread { requests, events, status, thread })
+    Ok(StoreThread { requests, events, status, recent, asked, thread })
 }
 
 struct Run<S> {
@@ -100,6 +119,7 @@ struct Run<S> {
     publish: watch::Sender<Arc<StoreStatus>>,
     flushed: SyncSender<Inbox>,
     flush_at: Option<Instant>,
+    recent: Arc<Recent>,
 }
 
 impl<S: Store> Run<S> {
@@ -123,9 +143,11 @@ impl<S: Store> Run<S> {
     fn take(&mut self, message: Inbox) -> Result<(), S::Error> {
         match message {
             Inbox::Request(request) => {
+                let queries = self.begin(&request);
                 self.worker.push(*request);
                 while self.worker.has_work() {
                     let event = self.worker.step()?;
+                    self.share(&queries, &event);
                     self.tell(event);
                 }
             }
@@ -139,12 +161,32 @@ impl<S: Store> Run<S> {
                     self.tell(Some(event));
                 }
                 self.flush_at = None;
+                self.recent.clear(self.worker.store().applied());
                 self.publish();
                 let _ = reply.send(());
             }
             Inbox::End => {}
         }
         Ok(())
+    }
+
+    /// Before a request; what it asks to read.
+    fn begin(&self, request: &StoreRequest) -> Vec<(u64, Query)> {
+        match request {
+            StoreRequest::Apply(work) => self.recent.begin(work),
+            StoreRequest::Read(queries) => return queries.clone(),
+            StoreRequest::View => {}
+        }
+        Vec::new()
+    }
+
+    /// BEFORE the driver is told.
+    fn share(&self, queries: &[(u64, Query)], event: &Option<Event>) {
+        match event {
+            Some(Event::Stored(Stored::Applied { applied, .. })) => self.recent.applied(*applied),
+            Some(Event::Stored(Stored::Read { pages, .. })) => self.recent.keep(queries, pages),
+            _ => {}
+        }
     }
 
     fn flush_if_due(&mut self) -> Result<(), S::Error> {

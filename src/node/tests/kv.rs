@@ -4,7 +4,7 @@ use super::*;
 use crate::core::Token;
 use crate::core::command::{Body, Command};
 use crate::core::kv::{
-    Answered, Clients, Context, IndexAnswer, IndexQuestion, KvFrame, MemoryTable, Operation, Page,
+    Clients, Context, Delete, IndexAnswer, IndexQuestion, KvFrame, MemoryTable, Operation, Page,
     Put, Query, apply, get,
 };
 use crate::limits;
@@ -42,14 +42,11 @@ impl Rows {
                     let (table, clients) = (&mut self.table, &mut self.clients);
                     let command = committed.command;
                     let Ok(applied) = apply(table, &mut self.size, clients, context, &command);
-                    if committed.wanted {
-                        let (client, sequence) = (command.client, command.sequence);
-                        let (index, outcome) = (committed.index, applied.outcome);
-                        outcomes.push(Answered { index, client, sequence, outcome });
-                    }
+                    let (index, awaited) = (committed.index, committed.awaited);
+                    outcomes.extend(awaited.answer(index, &command, applied.outcome));
                 }
                 self.applied = work.applied.0;
-                Stored::Applied { applied: self.applied, outcomes }
+                Stored::Applied { applied: self.applied, bytes: self.size, outcomes }
             }
             StoreRequest::Read(queries) => {
                 let page = |(number, query): (u64, Query)| {
@@ -104,23 +101,46 @@ fn leader() -> (Fixture, Rows) {
     fixture.lead();
     // What was applied before says nothing about keys.
     let rows = Rows { applied: fixture.node.applied().0, ..Rows::default() };
-    let applied = Stored::Applied { applied: rows.applied, outcomes: Vec::new() };
+    let applied = Stored::Applied { applied: rows.applied, bytes: 0, outcomes: Vec::new() };
     fixture.turn([Event::Stored(applied)]);
     (fixture, rows)
+}
+
+/// The command of `number`, proposed and then committed; the effects of both.
+fn written(fixture: &mut Fixture, number: u64, operation: Operation) -> [Vec<Effect>; 2] {
+    let write = KvWrite { operation, token: None, within: WITHIN, forward: true };
+    let (request, deadline) = (RequestId(number), fixture.now + WITHIN);
+    let before = fixture.settle([Event::KvWrite { request, write, deadline }]);
+    [before, fixture.acknowledge_all()]
 }
 
 #[test]
 fn a_write_is_answered_when_it_is_committed_and_applied_and_not_before() {
     let (mut fixture, mut rows) = leader();
-    let effects = fixture.settle([write(1, fixture.now, "a")]);
-    assert_eq!(answer(&effects, 1), None, "only this node has it");
-    let effects = fixture.acknowledge_all();
+    let delete = Operation::Delete(Delete { key: b"k".to_vec() });
+    let [before, effects] = written(&mut fixture, 1, delete);
+    assert_eq!(answer(&before, 1), None, "only this node has it");
     assert_eq!(answer(&effects, 1), None, "the store has not applied it");
     let stored = rows.carry_out(&effects);
     let effects = fixture.turn(stored);
     let Some(Answer::Written(Ok(written))) = answer(&effects, 1) else { panic!("{effects:?}") };
     assert_eq!(written.revision, fixture.node.applied().0);
     assert_eq!(fixture.node.kv_under_way(), (0, 0));
+}
+
+#[test]
+fn a_put_whose_outcome_is_certain_is_answered_when_it_is_committed() {
+    let (mut fixture, mut rows) = leader();
+    let put = Operation::Put(Put { key: b"k".to_vec(), value: b"a".to_vec() });
+    let [before, effects] = written(&mut fixture, 1, put);
+    assert_eq!(answer(&before, 1), None, "only this node has it");
+    let Some(Answer::Written(Ok(written))) = answer(&effects, 1) else { panic!("{effects:?}") };
+    assert_eq!(written.revision, fixture.node.applied().0);
+    let reads = fixture.turn([read(2, fixture.now, Consistency::Stale)]);
+    let stored = rows.carry_out(&[effects, reads].concat());
+    let effects = fixture.turn(stored);
+    assert_eq!(answer(&effects, 1), None, "it has one answer");
+    assert_eq!(value(answer(&effects, 2)).as_deref(), Some("a"), "even a stale read sees it");
 }
 
 /// The linearization point of a read is a round that began AFTER it was asked.
@@ -331,9 +351,10 @@ fn a_token_that_is_not_in_force_is_refused() {
         };
         let write = KvWrite { token: Some(given), ..write };
         fixture.settle([Event::KvWrite { request, write, deadline }]);
-        let effects = fixture.acknowledge_all();
+        let mut effects = fixture.acknowledge_all();
+        assert_eq!(answer(&effects, number).is_some(), given == token, "{effects:?}");
         let stored = rows.carry_out(&effects);
-        let effects = fixture.turn(stored);
+        effects.extend(fixture.turn(stored));
         let Some(Answer::Written(result)) = answer(&effects, number) else { panic!("{effects:?}") };
         assert_eq!(result.is_ok(), given == token, "{result:?}");
     }

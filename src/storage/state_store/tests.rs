@@ -4,7 +4,7 @@ use std::{fs, io};
 
 use super::*;
 use crate::core::command::{Body, Bootstrap, Command, Member};
-use crate::core::kv::{KvCommand, Operation, Outcome, Put};
+use crate::core::kv::{Awaited, KvCommand, Operation, Outcome, Put};
 
 mod layers;
 mod model;
@@ -33,7 +33,7 @@ fn put(key: &str, value: &str) -> KvCommand {
 
 /// One write at `index`; its outcome.
 fn write(store: &mut StateStore, index: Index, command: KvCommand) -> Outcome {
-    let committed = Committed { index, token: None, command, wanted: true };
+    let committed = Committed { index, token: None, command, awaited: Awaited::Yes };
     let work = Work { commands: vec![committed], applied: (index, 2), state: None };
     let [answered] = store.apply(work).unwrap().try_into().unwrap();
     assert_eq!(answered.index, index);

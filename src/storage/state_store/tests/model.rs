@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::core::Token;
 use crate::core::kv::{
-    Change, Compare, Condition, Delete, DeletePrefix, Get, MemoryTable, Step, Txn,
+    Awaited, Change, Compare, Condition, Delete, DeletePrefix, Get, MemoryTable, Step, Txn,
 };
 use crate::core::rng::Rng;
 
@@ -90,7 +90,8 @@ impl Run {
             clients_max: 2,
             operation: Some(operation),
         };
-        Committed { index, token: Some(Token(1)), command, wanted: self.below(2) == 0 }
+        let awaited = if self.below(2) == 0 { Awaited::Yes } else { Awaited::No };
+        Committed { index, token: Some(Token(1)), command, awaited }
     }
 
     /// Applies some new entries, some of which are no writes.
@@ -103,7 +104,7 @@ impl Run {
             index += 1 + self.below(2);
             let committed = self.command(index);
             let outcome = model.apply(&committed);
-            if committed.wanted {
+            if committed.awaited == Awaited::Yes {
                 expected.push(outcome);
             }
             self.log.push(committed.clone());
