@@ -18,6 +18,8 @@ mod http_hostile;
 mod http_schema;
 #[path = "process/journal.rs"]
 mod journal;
+#[path = "process/lagging.rs"]
+mod lagging;
 #[path = "process/log.rs"]
 mod log;
 #[path = "process/lost_disk.rs"]

@@ -185,6 +185,10 @@ impl<M: StateMachine> Driver<M> {
         self.expire_remote(now.boot);
         loop {
             self.node.turn(now, effects);
+            // Answers first: who waits for one runs before those who write to peers and disk.
+            for effect in effects.extract_if(.., |effect| matches!(effect, Effect::Answer { .. })) {
+                self.carry_out(effect);
+            }
             for effect in effects.drain(..) {
                 self.carry_out(effect);
             }

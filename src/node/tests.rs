@@ -7,6 +7,7 @@ mod pause;
 mod recover;
 mod requests;
 mod succession;
+mod truncate;
 
 use std::time::Duration;
 

@@ -17,8 +17,9 @@ impl<M: StateMachine> Node<M> {
         let target = self.may_go();
         // In steps: dropping entries one by one would wake the disk for nothing.
         let entries = target.saturating_sub(self.compacted);
-        let heavy = self.replica.leaving_bytes(self.config.log_keep_bytes * 9 / 8);
-        if entries <= self.config.log_keep_entries / 8 && (entries == 0 || heavy < target) {
+        let is_heavy =
+            self.replica.leaving_bytes(self.config.log_keep_bytes * 9 / 8) > self.compacted;
+        if entries == 0 || (entries <= self.config.log_keep_entries / 8 && !is_heavy) {
             return;
         }
         let Some(term) = self.replica.term_of(target) else { return };
