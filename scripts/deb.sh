@@ -19,7 +19,7 @@ export CARGO_HOME="${CARGO_HOME:-$HOME/.cargo}" RUSTUP_HOME="${RUSTUP_HOME:-$HOM
 DEB_OUTPUT="${DEB_OUTPUT:-$target/deb}"
 mkdir -p "$DEB_OUTPUT"
 DEB_OUTPUT=$(realpath "$DEB_OUTPUT")
-export DEB_OUTPUT DEB_PROFILE="${DEB_PROFILE:-release}"
+export DEB_OUTPUT DEB_PROFILE="${DEB_PROFILE:-shipped}"
 # One at a time: debhelper works in debian/.
 exec 9>"$target/deb.lock"
 flock 9

@@ -1,11 +1,11 @@
 //! `make bench`: how fast a cluster of real processes gets over things, beside bare-steps floors
 //! of the same run.
 //!
-//! Starts the agents that lie beside this program in `target/release`, watches them over their
-//! private D-Bus sockets, breaks them, and takes the time until the next leader's first committed
-//! entry: its `Active` property becomes true when its activation, the first command of its term,
-//! is committed and applied. Prints a table and writes it to `target/bench-report.md`. Nothing
-//! here is ever asserted in a test: numbers belong to a machine.
+//! Starts the agents of `target/shipped`, watches them over their private D-Bus sockets, breaks
+//! them, and takes the time until the next leader's first committed entry: its `Active` property
+//! becomes true when its activation, the first command of its term, is committed and applied.
+//! Prints a table and writes it to `target/bench-report.md`. Nothing here is ever asserted in a
+//! test: numbers belong to a machine.
 
 mod clients;
 mod floor;

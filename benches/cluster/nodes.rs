@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use tokio::sync::mpsc;
 
 use crate::network::Network;
+use crate::target_directory;
 use crate::watch::{self, Event, News, Watch};
 
 /// Longest wait for anything that a healthy cluster does.
@@ -29,15 +30,14 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds the programs beside this one: `target/release/deps/cluster-…` is two below them.
+    /// Finds the programs as they are shipped, in `target/shipped`.
     pub fn find() -> Result<Programs> {
-        let own = std::env::current_exe()?;
-        let folder = own.ancestors().nth(2).context("this program has no folder")?;
+        let folder = target_directory()?.join("shipped");
         let programs =
             Programs { raftctl: folder.join("raftctl"), raftctld: folder.join("raftctld") };
         for program in [&programs.raftctl, &programs.raftctld] {
             if !program.is_file() {
-                bail!("{} is missing: build it with `make build`", program.display());
+                bail!("{} is missing: scripts/bench.sh builds it", program.display());
             }
         }
         Ok(programs)

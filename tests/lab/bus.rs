@@ -148,6 +148,51 @@ fn polkit_decides_about_strangers_and_only_about_them() {
     });
 }
 
+/// Calls a method of the store, with the key `k`.
+fn store(host: &Host, who: &str, call: &[&str]) -> Output {
+    let interface = "org.raftctl.Agent1.KeyValue";
+    busctl(host, who, "call", &[&[ROOT, interface], call].concat())
+}
+
+#[test]
+fn polkit_tells_who_reads_the_store_from_who_changes_it() {
+    run_alone(|host| {
+        until_on_the_bus(host);
+        let put = ["Put", "ayaya{sv}", "1", "107", "3", "0", "255", "10", "0"];
+        let get = ["Get", "aya{sv}", "1", "107", "0"];
+        let found = "bayta{sv} true 3 0 255 10 ";
+        for call in [&put[..], &get[..]] {
+            let output = store(host, "stranger", call);
+            assert!(is_refused(&output), "{call:?}: {output:?}");
+        }
+        assert!(store(host, "group", &put).ok().starts_with("t "));
+        for who in ["root", "group"] {
+            let output = store(host, who, &get).ok();
+            assert!(output.starts_with(found), "{output:?}");
+        }
+        // An administrator lets a stranger read.
+        host.write_file(
+            "/etc/polkit-1/rules.d/10-lab.rules",
+            "polkit.addRule(function (action, subject) {\n\
+             if (action.id == \"org.raftctl.agent1.read-data\" && subject.user == \"nobody\") {\n\
+             return polkit.Result.YES; } });\n",
+        );
+        wait_until("polkit lets the stranger read", DEADLINE, || {
+            store(host, "stranger", &get).stdout.starts_with(found)
+        });
+        let deleted = ["Delete", "aya{sv}", "1", "107", "0"];
+        for call in [&put[..], &deleted[..]] {
+            let output = store(host, "stranger", call);
+            assert!(is_refused(&output), "{call:?}: {output:?}");
+        }
+        // The command line goes another way to the same store.
+        let shown = run_as(host, "group", &["raftctl", "get", "--json=short", "k"]).ok();
+        assert!(shown.contains("\"AP8K\""), "base64 of what is no text: {shown}");
+        assert!(store(host, "root", &deleted).ok().starts_with("bt true "));
+        assert_eq!(run_as(host, "group", &["raftctl", "get", "k"]).code, 1);
+    });
+}
+
 #[test]
 fn the_private_socket_is_for_root_and_the_group() {
     run_alone(|host| {

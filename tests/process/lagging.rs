@@ -15,7 +15,8 @@ fn first_of_log(served: &Served, at: usize) -> u64 {
     served.web(at).get("/v1/status").json()["store"]["log_first"].as_u64().unwrap()
 }
 
-/// Kills `away`, writes until the log of the node at `at` begins after all that it has, starts it again.
+/// Kills `away`, writes until the log of the node at `at` begins after all that it has, and starts
+/// it again; how many writes it missed.
 fn miss_what_is_written(served: &mut Served, at: usize, away: usize) -> usize {
     let last = served.web(away).get("/metrics").json()["last_log_index"].as_u64().unwrap();
     served.cluster.kill(away);

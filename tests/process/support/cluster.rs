@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::Mode;
@@ -13,12 +14,21 @@ use raftctl::dbus::describe::Describe;
 use super::{Agent, AgentCommand, DEADLINE, Lines, bus};
 
 /// Ports of 127.0.0.1 that nobody listens on. They are below those that the kernel gives to
-/// clients (ip_local_port_range), so that no connection of another test takes one meanwhile.
+/// clients (ip_local_port_range), so that no connection of another test takes one meanwhile; tests
+/// that run at once have ranges of their own, and one test gets none twice.
 pub fn free_ports(count: usize) -> Vec<u16> {
-    let mut random = fastrand::Rng::new();
+    const RANGE: u16 = 2_700;
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // nextest(1): the number of the place in which a test runs, which no other has meanwhile.
+    let place = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").ok().and_then(|place| place.parse().ok());
+    let place: u32 = place.unwrap_or_else(std::process::id);
+    let first = 10_000 + (place % 8) as u16 * RANGE;
+    let start = std::process::id() as u16 % RANGE;
     let mut held: Vec<TcpListener> = Vec::new();
     while held.len() < count {
-        held.extend(TcpListener::bind(("127.0.0.1", random.u16(10_000..32_000))));
+        let taken = TAKEN.fetch_add(1, Ordering::Relaxed);
+        assert!(taken < RANGE, "no port is free from {first} on");
+        held.extend(TcpListener::bind(("127.0.0.1", first + (start + taken) % RANGE)));
     }
     held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
