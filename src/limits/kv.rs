@@ -72,6 +72,12 @@ pub const KV_WRITES_UNDER_WAY_BYTES: usize = 64 << 20;
 /// Reads of one node that are under way. At the limit: refused as busy.
 pub const KV_READS_UNDER_WAY: usize = 8192;
 
+/// How long word of a commit waits for an append that says it as well.
+pub const NOTICE_DELAY: Duration = Duration::from_millis(2);
+
+/// How long after its last write or question a follower hears of each commit at once.
+pub const NOTICE_ASKED_LATELY: Duration = Duration::from_secs(1);
+
 /// How long a write waits to be seen in the log before it is sent again, doubled with each time; at
 /// once when the leader changes.
 pub const KV_RESEND: Duration = Duration::from_millis(500);

@@ -42,6 +42,7 @@ impl<M: StateMachine> Node<M> {
     ) {
         self.divert_snapshots(&mut output.send_now, effects);
         self.divert_snapshots(&mut output.send_after, effects);
+        self.hold_notices(&mut output.send_now);
         if let Some(taken) = output.persist.as_ref().and_then(|p| p.snapshot.as_ref()) {
             self.snapshot_taken(taken);
         }
@@ -70,10 +71,11 @@ impl<M: StateMachine> Node<M> {
     fn apply(&mut self, committed: Vec<Entry>, effects: &mut Vec<Effect>) {
         let Some(last) = committed.last().map(|e| (e.index, e.term)) else { return };
         let mut commands = Vec::new();
-        let mut changes = false;
+        let (mut changes, mut begins) = (false, false);
         for entry in committed {
             let index = entry.index;
             assert_eq!(index, self.applied.0 + 1, "entries are applied in order, once");
+            begins |= entry.data.is_empty();
             if !entry.data.is_empty() {
                 let applied = self.machine.apply(index, entry.term, &entry.data);
                 let left = applied.unwrap_or_else(|e| panic!("cannot apply entry {index}: {e}"));
@@ -92,6 +94,9 @@ impl<M: StateMachine> Node<M> {
         }
         self.replica.applied(last.0);
         self.forget_arrival_below(last.0, effects);
+        if changes || begins {
+            self.notices.hurry(self.now);
+        }
         let state = changes.then(|| Box::new(self.machine.cluster().clone()));
         let work = Work { commands, applied: last, state };
         self.ask_store(StoreRequest::Apply(work), effects);

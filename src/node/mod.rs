@@ -19,6 +19,7 @@ pub mod machine;
 pub mod metrics;
 #[expect(clippy::module_inception, reason = "the node is what this floor is about")]
 mod node;
+mod notices;
 mod operator;
 mod peers;
 mod proposals;

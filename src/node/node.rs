@@ -20,6 +20,7 @@ use super::event::{Effect, Event};
 use super::flush::Flush;
 use super::kv::Kv;
 use super::machine::StateMachine;
+use super::notices::Notices;
 use super::operator::Pausing;
 use super::proposals::Pending;
 use super::publish::Published;
@@ -108,6 +109,7 @@ pub struct Node<M> {
     pub(super) pausing: Option<Pausing>,
     pub(super) quorum: Quorum,
     pub(super) kv: Kv,
+    pub(super) notices: Notices,
     /// When the leader of now was heard last.
     pub(super) heard_leader: Option<Instant>,
     /// When this turn began.
@@ -140,6 +142,7 @@ impl<M: StateMachine> Node<M> {
             pausing: None,
             quorum: Quorum::default(),
             kv: Kv::new(config.invocation, config.kv_quota_bytes, applied.0),
+            notices: Notices::default(),
             heard_leader: None,
             now: Instant::default(),
             config,
@@ -289,6 +292,7 @@ impl<M: StateMachine> Node<M> {
         }
         self.watch_disk(now.boot, false);
         self.announce(now.boot, effects);
+        self.send_notices(now.boot, effects);
         self.check_stopping(now.boot, effects);
     }
 
@@ -325,7 +329,7 @@ impl<M: StateMachine> Node<M> {
         let store = self.kv.deadline();
         let status = self.publish_deadline();
         let snapshot = self.snapshot_deadline();
-        let rest = [store, status, snapshot];
+        let rest = [store, status, snapshot, self.notices.deadline()];
         let own = [transfer, self.stop_by, authority, preempt, quorum].into_iter().chain(rest);
         own.flatten().fold(self.replica.next_deadline(), Instant::min)
     }

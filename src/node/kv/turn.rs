@@ -141,6 +141,7 @@ impl<M: StateMachine> Node<M> {
             // Whoever sent it hears of the leader as this node does, and sends it there.
             return;
         }
+        self.notices.asked(from, self.now);
         if let Some(question) = frame.question {
             self.kv.reads.question(from, question);
         }
