@@ -137,6 +137,8 @@ pub struct Habits {
     pub late_permille: u64,
     /// What runs after the agent has the target stopped, should somebody have it started.
     pub helper_stops: bool,
+    /// Whether the fence has the target stopped that somebody keeps up.
+    pub fence_stops: bool,
     /// How long a member usually takes to stop, at most.
     pub stop_time: Duration,
     /// Members that take up to three times D.
@@ -252,6 +254,7 @@ impl AuthorityPlan {
             // κ has room for the drift of the host's clock as well.
             late_permille: 89,
             helper_stops: true,
+            fence_stops: true,
             stop_time: ms([1, 50, 400][rng.below(3) as usize]),
             slow_stop_ppm: [0, 50_000, 300_000][rough],
             slow_script_ppm: [0, 10_000, 100_000][rough],
@@ -494,6 +497,8 @@ impl Settings {
         plan.dead_man = false;
         plan.stall_ppm = 0;
         plan.habits.slow_call_ppm = 300_000;
+        // It would make up for what the watchdog has to do.
+        (plan.habits.fence_stops, plan.habits.hand_start_ppm) = (false, 0);
         Settings { authority: Some(plan), ..self }
     }
 

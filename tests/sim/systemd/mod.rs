@@ -450,7 +450,8 @@ impl Systemd {
         for script in self.scripts.clone() {
             self.script_ended(script.serial, cx);
         }
-        if self.active && self.job.as_ref().is_none_or(|job| job.kind != Kind::Stop) {
+        let stops = self.habits.fence_stops && self.active;
+        if stops && self.job.as_ref().is_none_or(|job| job.kind != Kind::Stop) {
             self.install(Kind::Stop, None, cx);
         }
     }
