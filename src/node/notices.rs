@@ -36,6 +36,9 @@ impl Notices {
     /// A follower has sent writes or a question.
     pub(super) fn asked(&mut self, peer: NodeId, now: Instant) {
         self.asked.insert(peer, now);
+        if self.held.contains_key(&peer) {
+            self.hurry(now);
+        }
     }
 
     /// What is held does not wait any longer.
@@ -128,7 +131,7 @@ mod tests {
         let mut messages = vec![append(2, 5, 0), append(3, 5, 0)];
         notices.hold(NOW, &mut messages);
         assert_eq!(messages, [append(3, 5, 0)]);
-        notices.hurry(NOW);
+        notices.asked(NodeId(2), NOW);
         assert_eq!(due(&mut notices, NOW), [(2, 5)]);
         let mut messages = vec![append(3, 5, 0)];
         notices.hold(NOW + limits::NOTICE_ASKED_LATELY, &mut messages);
