@@ -4,7 +4,7 @@
 # A test that cannot run here prints a line `SKIPPED: why` and passes; the lines are collected and
 # shown at the end. With CI=true nothing may be skipped. Runs with cargo-nextest where it is
 # installed (each test in its own process) and with `cargo test` where it is not.
-# SIM_SEEDS (2000) and SIM_START (0) choose the simulated histories, SIM_STORE_SEEDS (500) how many
+# SIM_SEEDS (2000) and SIM_START (0) choose the simulated histories, SIM_STORE_SEEDS (515) how many
 # of them with clients of the store; RAFTCTL_LINEARIZABLE_SECONDS (120) how long real agents are in
 # trouble.
 set -uo pipefail
