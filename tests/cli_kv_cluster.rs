@@ -107,7 +107,8 @@ fn without_a_majority_it_says_what_is_known() {
     local.done("cluster kill n2");
     local.done("cluster kill n3");
     let error = local.status("get -n n1 --timeout 300ms k", &[5]);
-    assert!(error.contains("300 ms"), "{error}");
+    // It says how long it has waited, which is that and what a busy host adds.
+    assert!(error.contains("no leader answered within 3"), "{error}");
     assert_eq!(local.done("get -n n1 --stale k"), b"before");
     // A leader that has not noticed yet takes it, and does not know.
     local.status("put -n n1 --timeout 300ms k after", &[5, 6]);

@@ -93,7 +93,8 @@ pub async fn fence(config: &Config, host: HostSettings) -> Result<Fenced, FenceE
         return Ok(Fenced::NotWanted);
     }
     let deadline = Instant::now() + limits::FENCE_PATIENCE;
-    let mut fence = Fence { remains: Remains::new(host), killed: Vec::new(), left: Vec::new() };
+    let remains = Remains::new(host);
+    let mut fence = Fence { remains, killed: Vec::new(), left: Vec::new(), scripts: None };
     let when = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let demote_timeout = config.authority.demote_timeout;
     let why = format!("demotion took nearly {} ms", demote_timeout.as_millis());
@@ -156,6 +157,8 @@ struct Fence {
     killed: Vec<String>,
     /// What is left, at the last look: units, or why they are not known.
     left: Vec<String>,
+    /// The event scripts that ran at the first look.
+    scripts: Option<Vec<String>>,
 }
 
 impl Fence {
@@ -169,20 +172,28 @@ impl Fence {
                 return Fenced::ActiveAgain;
             }
             self.left.clear();
-            match populated {
-                Ok(populated) if populated.is_empty() => {}
+            match populated.map(|populated| self.of_activation(populated)) {
+                Ok(populated) if populated.is_empty() => {
+                    match self.remains.stop_if_closed().await {
+                        Ok(()) => return Fenced::NothingLeft,
+                        Err(problem) => self.left.push(problem),
+                    }
+                }
                 Ok(populated) => self.kill(&populated, why).await,
                 Err(problem) => self.left.push(problem),
             }
-            // After the kill, which waits for nobody.
-            if let Err(problem) = self.remains.stop_if_closed().await {
-                self.left.push(problem);
-            }
-            if self.left.is_empty() {
-                return Fenced::NothingLeft;
-            }
             sleep(limits::AFTER_POLL).await;
         }
+    }
+
+    /// Without the scripts that began after the first look: they tell of the end, and whoever has
+    /// them run gives them their time.
+    fn of_activation(&mut self, mut populated: Vec<Populated>) -> Vec<Populated> {
+        let scripts = populated.iter().filter(|populated| populated.is_script);
+        let scripts: Vec<String> = scripts.map(|populated| populated.unit.clone()).collect();
+        let first = self.scripts.get_or_insert(scripts);
+        populated.retain(|populated| !populated.is_script || first.contains(&populated.unit));
+        populated
     }
 
     async fn kill(&mut self, populated: &[Populated], why: &str) {

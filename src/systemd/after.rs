@@ -198,8 +198,11 @@ impl Remains {
     pub async fn populated(&self) -> Result<Vec<Populated>, String> {
         let target = self.target().await?;
         let agent = names::agent_service(&self.node);
+        let script = names::event_service(&self.node, "");
+        let script = script.trim_end_matches(".service");
         let populated = |seen: &Seen| Populated {
             unit: seen.name.clone(),
+            is_script: seen.name.starts_with(script),
             control_group: seen.control_group().map(str::to_owned),
         };
         let seen = self.look(&target).await?;
@@ -210,7 +213,7 @@ impl Remains {
     /// Kills all processes of a unit, at once: the kernel does it for the whole control group, or
     /// else the service manager one by one.
     pub async fn kill(&self, populated: &Populated) {
-        let Populated { unit, control_group } = populated;
+        let Populated { unit, control_group, .. } = populated;
         if let Some(group) = control_group {
             match cgroup::kill(&self.cgroup_root, group) {
                 Ok(()) => return,
@@ -252,6 +255,8 @@ impl Remains {
 pub struct Populated {
     /// Its name.
     pub unit: String,
+    /// Whether it runs an event script.
+    pub is_script: bool,
     /// Its control group, as the service manager names it, if it is known.
     pub control_group: Option<String>,
 }

@@ -120,8 +120,8 @@ async fn a_node_that_is_active_again_is_left_alone() {
     let file = scene.killable(MEMBER);
     let task = scene.fence();
     scene.killed(&file).await;
-    let call = scene.fake.expect("StopUnit", LEADER, "replace").await;
     scene.populate(MEMBER, false);
+    let call = scene.fake.expect("StopUnit", LEADER, "replace").await;
     assert!(!task.is_finished(), "the target is up, and nobody stops it");
     scene.fake.accept(&call).await;
     assert!(matches!(within("end", task).await.unwrap(), Ok(Fenced::Killed(_))));
@@ -197,4 +197,23 @@ async fn a_reboot_is_not_expected_any_more_once_everything_is_dead() {
     }
     within("end", task).await.unwrap().unwrap();
     assert!(!note.exists());
+}
+
+/// What tells of the end begins when everything has stopped, and has its own time.
+#[tokio::test]
+async fn a_script_that_begins_after_the_first_look_is_left_alone() {
+    let scene = scene!("");
+    scene.giving_up().await;
+    scene.fake.put(SCRIPT, Unit { active: "activating", ..Unit::inactive() });
+    for (unit, populated) in [(MEMBER, true), (SCRIPT, false)] {
+        scene.populate(unit, populated);
+    }
+    let [member, script] = [MEMBER, SCRIPT].map(|unit| scene.killable(unit));
+    let task = scene.fence();
+    scene.killed(&member).await;
+    scene.populate(SCRIPT, true);
+    scene.populate(MEMBER, false);
+    let killed = vec![MEMBER.to_owned()];
+    assert_eq!(within("end", task).await.unwrap().unwrap(), Fenced::Killed(killed));
+    assert_eq!(std::fs::read_to_string(script).unwrap(), "", "it still runs");
 }
