@@ -32,6 +32,11 @@ pub fn event_service(node: &NodeName, event: &str) -> String {
     format!("raftctl-event@{node}:{event}.service")
 }
 
+/// The gate of the leader target, for whoever looks at it from outside the agent.
+pub fn gate(node: &NodeName) -> String {
+    format!("/run/raftctl/{node}/active")
+}
+
 /// Interface of what all units have.
 pub(super) const UNIT_INTERFACE: &str = "org.freedesktop.systemd1.Unit";
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::unit::{On, StopTimeout, UnitName};
 use crate::core::NodeName;
+use crate::systemd::names;
 
 /// Sorts after what a package ships and before what an administrator writes; purged with the
 /// package.
@@ -54,7 +55,7 @@ impl Wish {
         if self.on == On::Leader {
             // BindsTo= with After= is what holds; this also keeps a member from being restarted
             // between the end of the authority and the stop of the target.
-            text += &format!("ConditionPathExists=/run/raftctl/{node}/active\n");
+            text += &format!("ConditionPathExists={}\n", names::gate(node));
         }
         if let (Some(timeout), Some((section, setting))) = (stop_timeout, unit.stop_setting()) {
             text += &format!("\n[{section}]\n{setting}={}ms\n", timeout.as_millis());

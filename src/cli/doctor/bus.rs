@@ -188,7 +188,7 @@ fn member(node: &NodeName, unit: &str, properties: &Properties) -> Check {
             return Check::fail(&check, found, &attach);
         }
     }
-    let gate = format!("/run/raftctl/{node}/active");
+    let gate = names::gate(node);
     if !is_gated(properties, Path::new(&gate)) {
         let found = format!(
             "it has no ConditionPathExists={gate}: a start by hand while it stops brings it back"

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::core::command::{Body, Command};
-use crate::core::kv::{self, Answered, Awaited, IndexAnswer, KvCommand, KvFrame, Room};
+use crate::core::kv::{self, Answered, Awaited, IndexAnswer, KvCommand, KvFrame, Outcome, Room};
 use crate::core::{Index, Instant, NodeId, Token};
 use crate::limits;
 use crate::node::event::{Answer, Effect, RequestId};
@@ -161,8 +161,8 @@ impl<M: StateMachine> Node<M> {
             Stored::Applied { applied, bytes, outcomes } => {
                 self.kv.stored = self.kv.stored.max(applied);
                 self.kv.room.applied(applied, bytes);
-                for answered in outcomes {
-                    self.kv_answered(answered, effects);
+                for Answered { client, sequence, outcome, .. } in outcomes {
+                    self.kv_answered((&client, sequence), outcome, effects);
                 }
             }
             Stored::Read { pages, applied } => {
@@ -176,8 +176,8 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
-    fn kv_answered(&mut self, answered: Answered, effects: &mut Vec<Effect>) {
-        if let Some((request, result)) = self.kv.writes.answered(answered) {
+    fn kv_answered(&mut self, of: (&[u8], u64), outcome: Outcome, effects: &mut Vec<Effect>) {
+        if let Some((request, result)) = self.kv.writes.answered(of, outcome) {
             effects.push(Effect::Answer { request, answer: Answer::Written(result) });
         }
     }
@@ -196,8 +196,7 @@ impl<M: StateMachine> Node<M> {
         let Some(outcome) = self.kv.room.foresee(index, token, command, times == 1) else {
             return Awaited::Yes;
         };
-        let (client, sequence) = (command.client.clone(), command.sequence);
-        self.kv_answered(Answered { index, client, sequence, outcome }, effects);
+        self.kv_answered((&command.client, command.sequence), outcome, effects);
         Awaited::Foreseen
     }
 

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::core::command::{Body, Command};
-use crate::core::kv::{Answered, KvCommand, Operation, Refusal, Written};
+use crate::core::kv::{KvCommand, Operation, Outcome, Refusal, Written};
 use crate::core::{Index, Instant, NodeId, Term, Token};
 use crate::limits;
 use crate::node::event::RequestId;
@@ -118,11 +118,14 @@ impl Writes {
     }
 
     /// What became of a command that somebody here may wait for.
-    pub(super) fn answered(&mut self, answered: Answered) -> Option<Finished> {
-        let slot = self.slot(&answered.client, answered.sequence)?;
+    pub(super) fn answered(
+        &mut self,
+        (client, sequence): (&[u8], u64),
+        outcome: Outcome,
+    ) -> Option<Finished> {
+        let slot = self.slot(client, sequence)?;
         let write = self.end(slot);
-        let outcome = answered.outcome.into_result();
-        let result = outcome.map_err(|refusal| match refusal {
+        let result = outcome.into_result().map_err(|refusal| match refusal {
             Refusal::Token => KvError::Token { given: write.token.unwrap_or_default() },
             Refusal::Quota => KvError::Quota { quota_bytes: self.quota_bytes },
             // Whether it was applied before is not known any more.
