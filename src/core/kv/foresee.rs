@@ -15,8 +15,8 @@ use crate::limits;
 /// How large the store may be at most by the time it has applied what was handed to it.
 #[derive(Clone, Debug, Default)]
 pub struct Room {
-    /// Its size, and the index that it was applied up to; `None`: not known.
-    known: Option<(Index, u64)>,
+    /// Its size, as far as it has applied; `None`: not known.
+    bytes: Option<u64>,
     /// What it says of indexes up to here is of no use.
     void: Index,
     /// By how much it may grow with what it has not applied yet, up to each index.
@@ -30,7 +30,7 @@ impl Room {
         if applied <= self.void {
             return;
         }
-        self.known = Some((applied, bytes));
+        self.bytes = Some(bytes);
         while let Some((_, growth)) = self.ahead.pop_front_if(|(index, _)| *index <= applied) {
             self.growth -= growth;
         }
@@ -59,7 +59,7 @@ impl Room {
         command: &KvCommand,
         first: bool,
     ) -> Option<Outcome> {
-        let (_, bytes) = self.known?;
+        let bytes = self.bytes?;
         let remembered = index.saturating_sub(command.since) <= u64::from(limits::KV_CLIENTS_MAX);
         let allowed = command.token.is_none_or(|given| token.is_some_and(|t| t.0 == given));
         let fits = bytes.saturating_add(self.growth) <= command.quota_bytes;
